@@ -13,7 +13,8 @@ Every program reads its settings from environment variables when it starts; an e
 may also come from the file that `NAME_FILE` names, and is never printed. [INSTALLING.md](INSTALLING.md#which-process-needs-what) names
 the settings that each process requires; every other setting may stay unset.
 
-An invalid setting ends every program with exit status 2, even a program that does not need it; the error names the variable.
+An invalid setting ends every program with exit status 2, even a program that does not need it; the error names the variable. Only the
+passwords of services' users and of roles are read by nothing but set-up and `orderflow config`.
 `orderflow config` checks all settings and prints each with its present value, secrets masked.
 
 The column *read by* names the parts of `orderflow serve`, `shop` and `console`; all *workers*, or the service whose worker reads the

@@ -104,12 +104,12 @@ class Lab:
                 return f"Waits for {name}: its worker is {states[name]['state']}."
         return None
 
-    def act(self, wish):
+    def act(self, request):
         """Does what a button asks for, and returns what to show.
 
         Raises Refused if that is impossible now.
         """
-        act, name = wish.get("act"), wish.get("name")
+        act, name = request.get("act"), request.get("name")
         if act == "place":
             order = self._orders.place(name)
             return {"said": f"Order {order.number} was accepted with 202 after {order.accepted_after} ms."}
@@ -251,13 +251,13 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != "/act":
             return self.refuse(404, "There is no such page.")
         try:
-            wish = json.loads(body)
-            if not isinstance(wish, dict) or not all(isinstance(value, str) for value in wish.values()):
+            request = json.loads(body)
+            if not isinstance(request, dict) or not all(isinstance(value, str) for value in request.values()):
                 raise ValueError("not an object of texts")
         except (ValueError, RecursionError):
             return self.refuse(400, "The request is not what this page sends.")
         try:
-            done = self.server.lab.act(wish)
+            done = self.server.lab.act(request)
         except (Refused, OSError) as why:
             return self.refuse(409, str(why))
         return self.answer(200, done)

@@ -53,7 +53,7 @@ class Order:
         self.token = accepted["token"]
 
     def shown(self):
-        """Returns what the page shows. The token stays here."""
+        """Returns what the page shows. `page` carries the order's token, because the page links to it."""
         return {
             "id": self.id,
             "number": self.number,

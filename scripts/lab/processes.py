@@ -24,7 +24,7 @@ class Refused(Exception):
 
 
 def environment_of(pid):
-    """Returns the environment of a process as a list of b"NAME=value"; empty if the process has ended."""
+    """Returns the environment of a process as a list of b"NAME=value". Raises OSError if there is no such process."""
     with open(f"/proc/{pid}/environ", "rb") as file:
         return file.read().split(b"\0")
 

@@ -4,6 +4,7 @@ use std::{env, path::Path};
 
 use orderflow_tests::{
     VISA, program_path,
+    project::read,
     roles::{close, database_as, make, operator, prefix},
 };
 use reqwest::Method;
@@ -12,7 +13,6 @@ use tokio::process::Command;
 use crate::{
     commands::with,
     database_setup::{EMPTY, execute},
-    deployment::read,
     parts::start_workers,
     rights,
     roles::shop_with_roles,

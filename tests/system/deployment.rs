@@ -13,7 +13,10 @@ use orderflow_service::{
     },
     process::Settings,
 };
-use orderflow_tests::run;
+use orderflow_tests::{
+    project::{read, root},
+    run,
+};
 use orderflow_worker::roster;
 use serde_json::Value as Json;
 use yaml_serde::Value;
@@ -23,14 +26,6 @@ use super::passwords::{made_up, written_env};
 /// The longest time that a worker needs to stop: work in progress, pace, relay, failures, runtime and traces. See its
 /// `DRAIN_TIMEOUT`.
 pub(super) const LONGEST_STOP: Duration = Duration::from_secs(32);
-
-pub(super) fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-pub(super) fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 /// Returns the services of docker-compose.yml with their inherited values and unresolved variables.
 pub(super) fn services() -> BTreeMap<String, Value> {
@@ -221,23 +216,5 @@ fn programs_get_enough_time_to_stop() {
     for (name, service) in programs() {
         let grace = humantime::parse_duration(&text(&service["stop_grace_period"])).expect("a duration");
         assert!(grace > LONGEST_STOP, "{name} is killed after {grace:?}");
-    }
-}
-
-/// Returns a heading's anchor, as GitHub generates it.
-fn anchor(heading: &str) -> String {
-    let heading = heading.to_lowercase();
-    let kept = heading.chars().filter(|one| one.is_alphanumeric() || " -_".contains(*one));
-    kept.map(|one| if one == ' ' { '-' } else { one }).collect()
-}
-
-#[test]
-fn links_of_the_runbook_lead_to_its_sections() {
-    let runbook = read("docs/RUNBOOK.md");
-    let headings: BTreeSet<_> = runbook.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
-    let links: Vec<_> = runbook.split("](#").skip(1).filter_map(|rest| rest.split_once(')')).collect();
-    assert!(links.len() > headings.len(), "{links:?}");
-    for (link, _) in links {
-        assert!(headings.contains(link), "{link} is not one of {headings:?}");
     }
 }

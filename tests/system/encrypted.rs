@@ -147,7 +147,7 @@ async fn demo_orders_end_as_planned_with_every_connection_encrypted() {
     ended(&run("orderflow", &["topology", "check"], &stranger).await, 3, &says);
     ended(&run("orderflow", &["dlq", "list"], &stranger).await, 3, &says);
 
-    // Another CA replaces ours. No program is restarted, and every connection to RabbitMQ is a new one.
+    // Another CA replaces ours. No program is restarted, and every connection is a new one.
     let theirs = Authority::new("Theirs");
     let issued = theirs.server(&["localhost"]);
     fs::write(&trusted, theirs.certificate()).expect("a file of our own");
@@ -155,6 +155,10 @@ async fn demo_orders_end_as_planned_with_every_connection_encrypted() {
     sink.offer_starttls_with(&issued);
     encrypt_database(&shop, &own, &issued, &trusted).await;
     close_connections(&shop).await;
+    let sessions = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                    WHERE datname = current_database() AND application_name LIKE 'orderflow%'";
+    assert!(shop.number(sessions).await > 0);
+    until_ready(&web).await;
     let again = place_demo_orders(&shop, &web).await;
     assert_eq!(message_ids(sink.mails().split_off(planned.len())), again);
     until_queues_are_shown(&operators).await;

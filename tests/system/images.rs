@@ -5,13 +5,14 @@ use std::{
     fs,
 };
 
+use orderflow_tests::project::{read, root};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
     process::Command,
 };
 
-use super::deployment::{read, root, services, text, words};
+use super::deployment::{services, text, words};
 
 /// Returns the user that the image runs as.
 pub(super) fn image_user() -> String {

@@ -8,12 +8,13 @@ use std::{
 };
 
 use orderflow_service::config::Source;
+use orderflow_tests::project::root;
 use orderflow_worker::roster;
 use serde::Deserialize as _;
 use yaml_serde::Value;
 
 use super::{
-    deployment::{LONGEST_STOP, complete, known_settings, programs, root, text, tunable, words},
+    deployment::{LONGEST_STOP, complete, known_settings, programs, text, tunable, words},
     images::image_user,
     secrets::kubernetes_secrets,
 };

@@ -1,13 +1,8 @@
 //! Links between documents lead somewhere, and docs/README.md lists every document.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use orderflow_tests::project::{anchor, root};
 
 /// Returns the paths of all documents.
 fn documents() -> Vec<String> {
@@ -42,8 +37,7 @@ fn links(path: &Path) -> Vec<String> {
 fn anchors(path: &Path) -> Vec<String> {
     let lines = lines(path);
     let headings = lines.iter().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
-    let kept = |letter: &char| letter.is_alphanumeric() || [' ', '-', '_'].contains(letter);
-    headings.map(|text| text.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
+    headings.map(anchor).collect()
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::process::Command;
 
-use super::deployment::{read, root};
+use orderflow_tests::project::{read, root};
 
 /// Runs a copy of scripts/make-env.sh in this directory.
 async fn make_env(directory: &Path) -> Output {

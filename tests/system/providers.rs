@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use orderflow_service::provider_error::ProviderError;
-use orderflow_tests::{Stripe as Fake, VISA};
+use orderflow_tests::{Stripe as Fake, VISA, project::read};
 use orderflow_worker::{
     providers::StripeConfig,
     providers::{
@@ -15,7 +15,7 @@ use orderflow_worker::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{deployment::read, stripe_calls::Memory};
+use crate::stripe_calls::Memory;
 
 const CALLS: [&str; 6] = ["create", "read", "confirm", "cancel", "refunds", "refund"];
 

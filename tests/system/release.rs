@@ -3,10 +3,8 @@
 use std::{fs, path::Path, process::Command};
 
 use orderflow_service::version::{DESCRIPTION, VERSION};
-use orderflow_tests::run;
+use orderflow_tests::{project::read, run};
 use tempfile::TempDir;
-
-use super::deployment::read;
 
 /// A module of the build script, which is in no crate.
 #[path = "../../crates/service/revision.rs"]

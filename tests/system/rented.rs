@@ -3,14 +3,14 @@
 use std::{fs, process::Command};
 
 use orderflow_service::config::{AdminConfig, DatabaseConfig, Source};
-use orderflow_tests::Authority;
+use orderflow_tests::{Authority, project::read};
 use orderflow_worker::roster;
 use url::Url;
 use yaml_serde::Value;
 
 use super::{
     backup::blocks,
-    deployment::{environment, programs, read},
+    deployment::{environment, programs},
 };
 
 /// Returns the rows of the table that begins with this column, each as its cells.

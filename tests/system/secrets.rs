@@ -8,12 +8,13 @@ use std::{
 };
 
 use orderflow::{broker::user_of, store::rights};
+use orderflow_tests::project::read;
 use orderflow_worker::roster;
 use tokio::process::Command;
 use url::Url;
 
 use super::{
-    deployment::{self, known_settings, read},
+    deployment::{self, known_settings},
     kubernetes::{self, Given, environment, pods, whole_secret},
     passwords::made_up,
 };

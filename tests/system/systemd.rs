@@ -10,11 +10,12 @@ use std::{
 };
 
 use orderflow_service::config::Source;
+use orderflow_tests::project::{read, root};
 use orderflow_worker::roster;
 
 use super::{
     backup::blocks,
-    deployment::{LONGEST_STOP, complete, known_settings, programs, read, root, words},
+    deployment::{LONGEST_STOP, complete, known_settings, programs, words},
     versions::MOST_DEATHS,
 };
 

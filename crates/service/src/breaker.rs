@@ -57,7 +57,7 @@ pub enum Change {
     /// No call is allowed now.
     Opened,
     /// A probe failed.
-    StillAway,
+    StillUnavailable,
     /// Every call is allowed again; the breaker was open for this long.
     Closed(Duration),
 }
@@ -122,7 +122,7 @@ impl Breaker {
     }
 
     /// Records that the provider did not answer. `requested` is the wait that the provider requested.
-    pub fn away(&mut self, ticket: Ticket, now: Instant, requested: Option<Duration>) -> Option<Change> {
+    pub fn unavailable(&mut self, ticket: Ticket, now: Instant, requested: Option<Duration>) -> Option<Change> {
         if ticket != Ticket(self.epoch) {
             return None;
         }
@@ -142,7 +142,7 @@ impl Breaker {
             }
             State::HalfOpen { .. } => {
                 self.open(now, requested);
-                Some(Change::StillAway)
+                Some(Change::StillUnavailable)
             }
             State::Open { .. } => None,
         }
@@ -191,7 +191,7 @@ mod tests {
     fn opened(now: Instant) -> Breaker {
         let mut breaker = Breaker::default();
         let tickets: Vec<_> = (0..ENOUGH).filter_map(|_| breaker.enter()).collect();
-        let changes: Vec<_> = tickets.into_iter().map(|ticket| breaker.away(ticket, now, None)).collect();
+        let changes: Vec<_> = tickets.into_iter().map(|ticket| breaker.unavailable(ticket, now, None)).collect();
         assert_eq!(changes, [None, None, None, None, Some(Change::Opened)]);
         breaker
     }
@@ -216,7 +216,8 @@ mod tests {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
         for call in 0..20 {
             let ticket = breaker.enter().expect("it is closed");
-            let change = if call % 5 == 4 { breaker.answered(ticket, now) } else { breaker.away(ticket, now, None) };
+            let change =
+                if call % 5 == 4 { breaker.answered(ticket, now) } else { breaker.unavailable(ticket, now, None) };
             assert_eq!(change, None);
         }
         assert_eq!(breaker.next(now), Next::All);
@@ -246,7 +247,7 @@ mod tests {
             waits.push(wait.as_secs());
             now += wait;
             let probe = turn(&mut breaker, now);
-            assert_eq!(breaker.away(probe, now, None), Some(Change::StillAway));
+            assert_eq!(breaker.unavailable(probe, now, None), Some(Change::StillUnavailable));
         }
         assert_eq!(waits, [1, 2, 4, 8, 15, 15]);
     }
@@ -258,10 +259,10 @@ mod tests {
         let old = breaker.enter().expect("it is closed");
         for _ in 0..ENOUGH {
             let ticket = breaker.enter().expect("it is closed");
-            breaker.away(ticket, now, None);
+            breaker.unavailable(ticket, now, None);
         }
         assert_eq!(breaker.answered(old, now), None);
-        assert_eq!(breaker.away(old, now, None), None);
+        assert_eq!(breaker.unavailable(old, now, None), None);
         assert!(!breaker.is_closed());
     }
 
@@ -288,7 +289,7 @@ mod tests {
             let again = closed + after;
             for _ in 0..ENOUGH {
                 let ticket = breaker.enter().expect("it is closed");
-                breaker.away(ticket, again, None);
+                breaker.unavailable(ticket, again, None);
             }
             assert_eq!(wait(&mut breaker, again).as_secs(), expected);
         }
@@ -301,7 +302,7 @@ mod tests {
         let mut later = now + FIRST_WAIT;
         for (requested, expected) in [(30, 30), (1, 4), (86_400, 300)] {
             let probe = turn(&mut breaker, later);
-            breaker.away(probe, later, Some(Duration::from_secs(requested)));
+            breaker.unavailable(probe, later, Some(Duration::from_secs(requested)));
             let wait = wait(&mut breaker, later);
             assert_eq!(wait.as_secs(), expected);
             later += wait;

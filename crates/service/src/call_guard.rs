@@ -126,7 +126,7 @@ impl CallGuard {
         };
         metrics::get().providers.called(self.name, answer(&outcome), began.elapsed());
         match &outcome {
-            Err(ProviderError::Unavailable { why, retry_after }) => self.tell_away(ticket, *retry_after, why),
+            Err(ProviderError::Unavailable { why, retry_after }) => self.report_unavailable(ticket, *retry_after, why),
             _ => self.tell_answered(ticket),
         }
         Ok(outcome?)
@@ -159,8 +159,8 @@ impl CallGuard {
         }
     }
 
-    fn tell_away(&self, ticket: Ticket, requested: Option<Duration>, why: &str) {
-        let change = self.breaker().away(ticket, Instant::now(), requested);
+    fn report_unavailable(&self, ticket: Ticket, requested: Option<Duration>, why: &str) {
+        let change = self.breaker().unavailable(ticket, Instant::now(), requested);
         match change {
             Some(Change::Opened) => {
                 tracing::warn!(
@@ -226,7 +226,7 @@ impl ProbePermit {
     /// Reports a failed probe, even if no call did. The next probe is due after a longer wait.
     pub fn failed(mut self, why: &str) {
         if let Some(ticket) = self.ticket.take() {
-            self.guard.tell_away(ticket, None, why);
+            self.guard.report_unavailable(ticket, None, why);
         }
     }
 }

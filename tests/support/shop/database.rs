@@ -38,8 +38,12 @@ pub(super) async fn create(servers: &Servers, name: &str) {
     let mut server = Connection::establish(servers.database_url.as_str()).await.expect("the database can be reached");
     let Ok(run) = env::var("NEXTEST_RUN_ID") else { return create_migrated(&mut server, servers, name).await };
     let template = format!("{TEMPLATE}{}", run.replace('-', "_"));
-    if !templates(&mut server).await.contains(&template) {
+    // Until the copy is made, another run must not drop the template. The lock ends with the connection at the latest.
+    execute(&mut server, &format!("SELECT pg_advisory_lock_shared({LOCK})")).await;
+    while !templates(&mut server).await.contains(&template) {
+        execute(&mut server, &format!("SELECT pg_advisory_unlock_shared({LOCK})")).await;
         make(&mut server, servers, &template).await;
+        execute(&mut server, &format!("SELECT pg_advisory_lock_shared({LOCK})")).await;
     }
     execute(&mut server, &format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
 }
@@ -53,8 +57,8 @@ async fn make(server: &mut Connection, servers: &Servers, template: &str) {
         for old in existing.iter().skip(KEPT - 1) {
             execute(server, &format!("DROP DATABASE IF EXISTS {old}")).await;
         }
-        // It gets its name when it is complete: a test may be killed before that.
-        execute(server, "DROP DATABASE IF EXISTS unfinished_template").await;
+        // It gets its name when it is complete: a test may be killed before that, and may still be connected.
+        execute(server, "DROP DATABASE IF EXISTS unfinished_template WITH (FORCE)").await;
         create_migrated(server, servers, "unfinished_template").await;
         execute(server, &format!("ALTER DATABASE unfinished_template RENAME TO {template}")).await;
     }

@@ -2,7 +2,6 @@
 
 use std::{
     env, fs,
-    net::TcpListener,
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
 };
@@ -11,8 +10,8 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use orderflow_tests::{Browser, Child, PHONE, Screen, Shop, Web, program_path};
-use reqwest::{Client, Method, StatusCode};
+use orderflow_tests::{Browser, Child, PHONE, Screen, Shop, Web, own::free_address, plaintext, program_path};
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -73,8 +72,7 @@ impl Drop for Demo {
 /// Starts every worker, payment as the demo's, and returns that one.
 async fn start_workers(shop: &mut Shop, demo: &Demo) -> Child {
     shop.start_worker_without(&["payment.*"], &[]).await;
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-    let (mark, listen) = (demo.path(), free.to_string());
+    let (mark, listen) = (demo.path(), free_address().to_string());
     let settings = [("ORDERFLOW_INSTANCE", mark.as_str()), ("WORKER_LISTEN", listen.as_str())];
     shop.start_worker_with(&["payment.*"], &settings).await;
     let payment = shop.workers().pop().expect("the worker started last");
@@ -146,7 +144,16 @@ async fn lab_acts_only_for_its_own_page() {
     let (_lab, root) = demo.start_lab("http://127.0.0.1:9", &[], &[]).await;
     let address = root.strip_prefix("http://").and_then(|address| address.parse().ok()).expect("an address");
     let lab = Web::new(address);
-    let page = Client::new().get(&root).send().await.expect("it answers").text().await.expect("a page");
+    let page = plaintext()
+        .build()
+        .expect("a client")
+        .get(&root)
+        .send()
+        .await
+        .expect("it answers")
+        .text()
+        .await
+        .expect("a page");
     let (_, rest) = page.split_once("name=\"lab-token\" content=\"").expect("the page has a token");
     let (token, _) = rest.split_once('"').expect("an end");
 

@@ -22,6 +22,7 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// The labels are those of earlier versions, which the dashboards and alerts of shops use.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
