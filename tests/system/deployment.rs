@@ -2,8 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    path::PathBuf,
     time::Duration,
 };
 
@@ -13,10 +11,7 @@ use orderflow_service::{
     },
     process::Settings,
 };
-use orderflow_tests::{
-    project::{read, root},
-    run,
-};
+use orderflow_tests::{project::read, run};
 use orderflow_worker::roster;
 use serde_json::Value as Json;
 use yaml_serde::Value;
