@@ -75,7 +75,7 @@ async fn read_since(shop: &Shop, before: &BTreeMap<String, i64>) -> Vec<String> 
 }
 
 /// Orders placed one by one.
-const ALONE: i64 = 60;
+const ALONE: i64 = 150;
 
 /// The most rows of a table that these orders may read by index: 40 for each. Each has about 4 events and 8 deliveries.
 /// The outbox is not bounded, because its index keeps deleted rows for a while.

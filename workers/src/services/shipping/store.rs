@@ -177,12 +177,14 @@ pub async fn decide(
         tracking_numbers.push(tracking_number);
         reasons.push(reason);
     }
+    // `ANY` as well: without statistics PostgreSQL expects a single shipment with this status, and reads all for it.
     let decided: Vec<Written> = diesel::sql_query(
         "UPDATE shipping.shipments
          SET status = CASE WHEN row.reason IS NULL THEN 'created' ELSE 'refused' END,
              tracking_number = row.tracking_number, reason = row.reason
          FROM unnest($1::uuid[], $2::text[], $3::text[]) AS row (order_id, tracking_number, reason)
          WHERE shipping.shipments.order_id = row.order_id AND shipping.shipments.status = 'booking'
+           AND shipping.shipments.order_id = ANY($1)
          RETURNING shipping.shipments.order_id",
     )
     .bind::<Array<SqlUuid>, _>(orders)
