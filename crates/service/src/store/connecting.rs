@@ -148,11 +148,11 @@ mod tests {
     fn transactions_ask_for_the_bounds_where_connections_cannot() {
         let url = "postgres://localhost/d?options=-c%20jit%3Don";
         let config = DatabaseConfig { direct: Some(url.into()), ..DatabaseConfig::at(url) };
-        let target = bounded(&config, "orderflow @host 1", &BY_KEY[..4]).expect("a usable URL");
+        let target = bounded(&config, "orderflow @host 1", &BY_KEY[..5]).expect("a usable URL");
         assert_eq!(target.server.driver.get_options(), Some("-c jit=on"));
         let expected = "BEGIN; SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '5s'; \
                         SET LOCAL idle_in_transaction_session_timeout = '30s'; SET LOCAL enable_seqscan = 'off'; \
-                        SET LOCAL enable_hashjoin = 'off'; SET LOCAL enable_mergejoin = 'off'";
+                        SET LOCAL enable_hashjoin = 'off'; SET LOCAL enable_mergejoin = 'off'; SET LOCAL enable_material = 'off'";
         assert_eq!(target.pooled.map(|pooled| pooled.begin), Some(expected.into()));
     }
 
