@@ -3,6 +3,7 @@
 # set-up, orders, more workers, a stop and a start, an upgrade, a worker out of memory, privileges, health.
 #
 #   containers.sh [--if-possible]
+#   REVISION=COMMIT containers.sh    names this commit in the image: another one than before compiles most of our code again
 #
 # Only root can start the engine; --if-possible succeeds where it cannot run, and says why. The first run takes about
 # half an hour on two cores, and 6 GB below .dev/containers; later runs reuse its images and build cache.
@@ -49,9 +50,18 @@ possible() {
     [ "$(rustc --print sysroot)" != /usr ] ||
         unable "the build's stand-in needs a compiler in a directory of its own, as rustup installs it"
     engine_stop
-    ! grep -qx dockerd /proc/[0-9]*/comm 2>/dev/null ||
+    ! other_engine ||
         unable "another Docker Engine runs here, and its firewall rules would stop these containers' traffic"
     (install_docker) || unable "Docker or debootstrap cannot be installed"
+}
+
+# Whether a Docker Engine runs here. Our own, just stopped, may remain listed for a moment, without a command line.
+other_engine() {
+    local name
+    for name in $(grep -lx dockerd /proc/[0-9]*/comm 2>/dev/null); do
+        [ -z "$(tr -d '\0' 2>/dev/null <"${name%comm}cmdline")" ] || return 0
+    done
+    return 1
 }
 
 # A second run would end the engine of the first.
@@ -109,7 +119,7 @@ write_settings() {
         printf '%s_PORT=%s\n' "$name" "$port"
     done >>"$STATE/settings"
     SHOP=http://127.0.0.1:$WEB_PORT
-    REVISION=$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || true)
+    REVISION=${REVISION:-$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || true)}
     printf 'PUBLIC_URL=%s\nRATE_LIMIT=0\nREVISION=%s\n' "$SHOP" "$REVISION" >>"$STATE/settings"
 }
 
@@ -233,12 +243,12 @@ inspect_image() {
     local program sections size
     check "the image holds stripped programs that name their commit"
     for program in orderflow orderflow-worker; do
-        docker run --rm orderflow:local cat "/usr/local/bin/$program" >"$STATE/program"
+        docker run --rm --network none orderflow:local cat "/usr/local/bin/$program" >"$STATE/program"
         sections=$(readelf --sections --wide "$STATE/program")
-        [[ $sections != *' .debug_'* ]] || die "$program has debug information."
+        [[ $sections != *' .debug_line '* ]] || die "$program has debug information."
         [[ $sections == *' .symtab '* ]] || die "$program lacks the names of its functions, so backtraces do too."
         say "$program: $(megabytes "$(stat --format %s "$STATE/program")")"
-        docker run --rm orderflow:local "$program" --version | grep -F "${REVISION:0:12}" >/dev/null ||
+        docker run --rm --network none orderflow:local "$program" --version | grep -F "${REVISION:0:12}" >/dev/null ||
             die "$program --version does not name the commit $REVISION."
     done
     rm "$STATE/program"

@@ -80,6 +80,8 @@ need_base() {
     if docker image inspect "$BASE" >/dev/null 2>&1 && [ -x "$STATE/config/cli-plugins/docker-compose" ]; then return; fi
     say "building a stand-in for $BASE (the log is $log)"
     rm -rf --one-file-system "$tree"
+    # apt_in mounts it.
+    mkdir -p "$ROOT/.dev/log"
     (umask 022 && make_base "$tree") >"$log" 2>&1 || fail_with_log "The base image could not be built." "$log"
     rm -rf --one-file-system "$tree"
 }
