@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 import uuid
 
-from demo_orders import SHIPPED
+from demo_orders import SHIPPED, order_body
 
 # The slowest case is a restart of every container, of up to a minute.
 DEADLINE_SECONDS = 180
@@ -46,12 +46,7 @@ def call(url, body=None, headers=None):
 
 def place(base, file):
     """Places one order and adds it to FILE; returns the number of seconds until the shop accepted it."""
-    body = {
-        "customer": {"name": "Ada Container", "email": f"{uuid.uuid4().hex}@example.com"},
-        "shipping_address": {"line1": "1 Example Street", "city": "Berlin", "postal_code": "10115", "country": "DE"},
-        "items": [{"sku": "MUG-BLUE", "quantity": 1}],
-        "payment": {"method": "pm_card_visa"},
-    }
+    body = order_body("MUG-BLUE", 1, "pm_card_visa", f"{uuid.uuid4().hex}@example.com")
     headers = {"Idempotency-Key": str(uuid.uuid4())}
     began = time.monotonic()
     while (order := call(f"{base}/orders", body, headers)) is None:

@@ -52,19 +52,18 @@ def choose_skus(base):
     return [sku or skus[index % len(skus)] for index, (_, sku, _) in enumerate(PLAN)]
 
 
-def place(base, sku, method):
-    body = {
-        "customer": {"name": "Ada Demo", "email": "ada@example.com"},
-        "shipping_address": {
-            "line1": "1 Example Street",
-            "city": "Berlin",
-            "postal_code": "10115",
-            "country": "DE",
-        },
-        "items": [{"sku": sku, "quantity": 2}],
-        "payment": {"method": method},
+def order_body(sku, quantity, card, email="ada@example.com"):
+    """Returns the body of a request that places an order."""
+    return {
+        "customer": {"name": "Ada Demo", "email": email},
+        "shipping_address": {"line1": "1 Example Street", "city": "Berlin", "postal_code": "10115", "country": "DE"},
+        "items": [{"sku": sku, "quantity": quantity}],
+        "payment": {"method": card},
     }
-    return call(f"{base}/orders", body, {"Idempotency-Key": str(uuid.uuid4())})
+
+
+def place(base, sku, card):
+    return call(f"{base}/orders", order_body(sku, 2, card), {"Idempotency-Key": str(uuid.uuid4())})
 
 
 def follow(base, orders):

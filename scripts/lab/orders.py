@@ -1,6 +1,8 @@
 """The orders that the lab has placed, and how far they are: what a customer of the shop sees, over HTTP."""
 
 import json
+import os
+import sys
 import threading
 import time
 import urllib.error
@@ -10,16 +12,16 @@ from collections import Counter
 
 from processes import NO_ANSWER, OPENER, Refused
 
-# What can be ordered: the button's text, the card, the product. The simulated carrier refuses BATTERY-BULK.
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from demo_orders import CARRIER_REFUSES, SETTLED, SHIPPED, order_body  # noqa: E402
+
+# What can be ordered: the button's text, the card, the product.
 KINDS = {
     "works": ("a card that works", "pm_card_visa", "MUG-BLUE"),
     "declined": ("a card that is declined", "pm_card_visa_chargeDeclined", "MUG-BLUE"),
     "flaky": ("a card that fails twice", "pm_card_flaky", "MUG-BLUE"),
-    "refused": ("a parcel that the carrier refuses", "pm_card_visa", "BATTERY-BULK"),
+    "refused": ("a parcel that the carrier refuses", "pm_card_visa", CARRIER_REFUSES),
 }
-
-SHIPPED = {"shipped", "in_transit", "delivered"}
-SETTLED = SHIPPED | {"payment_failed", "cancelled"}
 
 MOST_SHOWN = 20
 # All are kept, for the count of what became of them.
@@ -82,17 +84,7 @@ class Orders:
         if len(self._orders) >= MOST_KEPT:
             raise Refused(f"This page follows {MOST_KEPT} orders. Start the demo again to place more.")
         _, card, sku = KINDS[kind]
-        body = {
-            "customer": {"name": "Ada Demo", "email": "ada@example.com"},
-            "shipping_address": {
-                "line1": "1 Example Street",
-                "city": "Berlin",
-                "postal_code": "10115",
-                "country": "DE",
-            },
-            "items": [{"sku": sku, "quantity": 1}],
-            "payment": {"method": card},
-        }
+        body = order_body(sku, 1, card)
         began = time.monotonic()
         try:
             status, answer = call(f"{self._shop}/orders", body, {"Idempotency-Key": str(uuid.uuid4())})

@@ -97,8 +97,8 @@ async fn orders_that_ship_fail_or_are_retried_read_no_whole_table() {
     until_counted(&mut shop).await;
     let read = read_since(&shop, &before).await;
     assert!(read.is_empty(), "whole tables were read: {read:?}");
-    let many = by_index(&shop).await.into_iter().filter(|(table, rows)| table != "messaging.outbox" && *rows > MOST);
-    let many: Vec<_> = many.collect();
+    let mut many = by_index(&shop).await;
+    many.retain(|table, rows| table != "messaging.outbox" && *rows > MOST);
     assert!(many.is_empty(), "more rows were read by index than the orders have: {many:?}");
     shop.close().await;
 }
