@@ -3,7 +3,7 @@
 # set-up, orders, more workers, a stop and a start, an upgrade, a worker out of memory, privileges, health.
 #
 #   containers.sh [--if-possible]
-#   REVISION=COMMIT containers.sh    names this commit in the image: another one than before compiles most of our code again
+#   REVISION=COMMIT containers.sh    names this commit in the image; another one than before compiles our code again
 #
 # Only root can start the engine; --if-possible succeeds where it cannot run, and says why. The first run takes about
 # half an hour on two cores, and 6 GB below .dev/containers; later runs reuse its images and build cache.
