@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
-use actix_rt::{Arbiter, System};
+use actix_rt::{Arbiter, ArbiterHandle, System};
 use futures::{FutureExt as _, future::join_all};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -232,19 +232,20 @@ async fn set_up_then_consume(
     let forget_attempts: Forget = |connection, limit| failures::forget_old(connection, limit).boxed();
     process.runtime.spawn(housekeeping::run(process.database.clone(), forget_attempts, process.stop.clone()));
     let pace = process.runtime.spawn(Reporter::new(process, queues).run());
-    let running: Vec<_> = consumers.into_iter().map(|consumer| begin(consumer, process)).collect();
+    let arbiter = Arbiter::new();
+    let running: Vec<_> = consumers.into_iter().map(|consumer| begin(consumer, process, arbiter.handle())).collect();
     join_all(running).await;
+    arbiter.stop();
     drop(process.runtime.spawn(tokio::time::timeout(PACE_DRAIN, pace)).await);
     Ok(())
 }
 
-/// Starts one queue's actor on its own thread, so that no queue's CPU work delays another's.
-async fn begin(consumer: Consumer, process: &WorkerContext) {
-    let arbiter = Arbiter::new();
+/// Starts one queue's actor. All actors of a process share a thread: they only decode messages and keep count, and a
+/// thread for each would have to be woken for each message.
+async fn begin(consumer: Consumer, process: &WorkerContext, arbiter: ArbiterHandle) {
     // Connections belong to the runtime that opens them, so the actor's supervisor runs there.
-    let supervisor = process.runtime.spawn(consumer.start(process.clone(), arbiter.handle()));
+    let supervisor = process.runtime.spawn(consumer.start(process.clone(), arbiter));
     if let Err(error) = supervisor.await {
         tracing::error!(%error, "a queue's supervisor panicked; its queue is no longer consumed");
     }
-    arbiter.stop();
 }

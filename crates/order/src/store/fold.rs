@@ -4,13 +4,13 @@
 //! when a customer requests a cancellation.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     time::{Duration, UNIX_EPOCH},
 };
 
 use diesel::{
-    ExpressionMethods as _, QueryDsl as _, QueryableByName,
-    sql_types::{Array, Bool, Integer, Text, Uuid as SqlUuid},
+    QueryableByName,
+    sql_types::{Array, Bool, Integer, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_events::EventKind;
@@ -20,7 +20,6 @@ use orderflow_service::{
 };
 use uuid::Uuid;
 
-use super::schema::orders::orders;
 use crate::domain::OrderStatus;
 
 /// An order's state before and after the fold.
@@ -30,16 +29,34 @@ struct Place {
     cancel_requested: bool,
 }
 
-/// An event newer than an order's version.
+/// A locked order, with one event newer than its version, if there is any.
 #[derive(QueryableByName)]
-struct News {
+struct Row {
     #[diesel(sql_type = SqlUuid)]
-    order_id: Uuid,
+    id: Uuid,
+    #[diesel(sql_type = Text)]
+    status: String,
     #[diesel(sql_type = Integer)]
     version: i32,
-    #[diesel(sql_type = Text)]
-    event: String,
+    #[diesel(sql_type = Bool)]
+    cancel_requested: bool,
+    #[diesel(sql_type = Nullable<Integer>)]
+    next_version: Option<i32>,
+    #[diesel(sql_type = Nullable<Text>)]
+    event: Option<String>,
 }
+
+/// Locks the orders, sorted by id, and reads the newer events in one statement: this saves a round trip per batch. The
+/// lock may wait for another fold, and then returns what that wrote, while the log is read as it was before the wait. So
+/// events that were logged meanwhile can be missing here, but no event in the middle: an event is logged only after the
+/// one before it is committed. Each of them wakes the order service itself.
+const LOCK: &str = "
+WITH locked AS MATERIALIZED (
+    SELECT id, status, version, cancel_requested FROM orders.orders WHERE id = ANY($1) ORDER BY id FOR UPDATE
+)
+SELECT locked.id, locked.status, locked.version, locked.cancel_requested, log.version AS next_version, log.event
+FROM locked LEFT JOIN messaging.event_log AS log ON log.order_id = locked.id AND log.version > locked.version
+ORDER BY locked.id, log.version";
 
 /// Folds the log's events newer than each order's version into the order's status, and returns the new status of each
 /// order. An order that does not exist is left out.
@@ -49,62 +66,50 @@ struct News {
 /// # Errors
 /// Returns database errors.
 pub async fn fold(connection: &mut Connection, ids: &[Uuid]) -> Result<BTreeMap<Uuid, OrderStatus>, StoreError> {
-    let locked: Vec<(Uuid, String, i32, bool)> = orders::table
-        .filter(orders::id.eq_any(ids))
-        .order(orders::id)
-        .select((orders::id, orders::status, orders::version, orders::cancel_requested))
-        .for_update()
-        .load(connection)
-        .await?;
+    let rows: Vec<Row> = diesel::sql_query(LOCK).bind::<Array<SqlUuid>, _>(ids).prepared().load(connection).await?;
     let mut places = BTreeMap::new();
-    for (id, status, version, cancel_requested) in locked {
-        let status =
-            status.parse().map_err(|_| StoreError::Corrupt(format!("order {id} has the status {status:?}")))?;
-        places.insert(id, Place { status, version, cancel_requested });
+    let mut moved = Vec::new();
+    for Row { id, status, version, cancel_requested, next_version, event } in rows {
+        let place = match places.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => {
+                let status =
+                    status.parse().map_err(|_| StoreError::Corrupt(format!("order {id} has the status {status:?}")))?;
+                free.insert(Place { status, version, cancel_requested })
+            }
+        };
+        if let (Some(version), Some(event)) = (next_version, event) {
+            place.advance(id, version, &event);
+            moved.push(id);
+        }
     }
-    let moved: Vec<Uuid> = advance(connection, &mut places).await?;
+    moved.dedup();
     save(connection, &moved, &places).await?;
     Ok(places.into_iter().map(|(id, place)| (id, place.status)).collect())
 }
 
-/// Applies the log's newer events to `places`, and returns the orders that moved.
-async fn advance(connection: &mut Connection, places: &mut BTreeMap<Uuid, Place>) -> Result<Vec<Uuid>, StoreError> {
-    let news: Vec<News> = diesel::sql_query(
-        "SELECT log.order_id, log.version, log.event
-         FROM unnest($1::uuid[], $2::int[]) AS place (id, version)
-         JOIN messaging.event_log AS log ON log.order_id = place.id AND log.version > place.version
-         ORDER BY log.order_id, log.version",
-    )
-    .bind::<Array<SqlUuid>, _>(places.keys().copied().collect::<Vec<_>>())
-    .bind::<Array<Integer>, _>(places.values().map(|place| place.version).collect::<Vec<_>>())
-    .prepared()
-    .load(connection)
-    .await?;
-    let mut moved = Vec::new();
-    for News { order_id: id, version, event } in news {
-        let Some(place) = places.get_mut(&id) else { continue };
+impl Place {
+    /// Applies an event of the log.
+    fn advance(&mut self, order: Uuid, version: i32, event: &str) {
         let kind = event.parse::<EventKind>().ok();
-        match kind.map(|kind| place.status.after(kind)) {
+        match kind.map(|kind| self.status.after(kind)) {
             // An event type of another version or of a registered service: it never moves the status.
             None => {}
             Some(Some(status)) => {
-                if status.is_settled() && !place.status.is_settled() {
-                    metrics::get().orders.settled(status.as_str(), age(id));
+                if status.is_settled() && !self.status.is_settled() {
+                    metrics::get().orders.settled(status.as_str(), age(order));
                 }
-                place.status = status;
+                self.status = status;
             }
             // The log is the source of truth and is never rewritten. So the version advances, the status stays, and the
             // error is logged for an operator.
             Some(None) => {
-                tracing::error!(order.id = %id, version, %event, status = %place.status, "the log has an event that is illegal after this status")
+                tracing::error!(order.id = %order, version, %event, status = %self.status, "the log has an event that is illegal after this status")
             }
         }
-        place.cancel_requested |= kind == Some(EventKind::OrderCancelRequested);
-        place.version = version;
-        moved.push(id);
+        self.cancel_requested |= kind == Some(EventKind::OrderCancelRequested);
+        self.version = version;
     }
-    moved.dedup();
-    Ok(moved)
 }
 
 /// Returns how long ago an order was accepted, according to the time in its id.

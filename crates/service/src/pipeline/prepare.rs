@@ -18,7 +18,7 @@ use crate::{
         verify::verify,
     },
     split::Parts,
-    store::{Database, StoreError, event_log, inbox},
+    store::{Connection, Database, StoreError, event_log, inbox},
     telemetry,
 };
 
@@ -35,7 +35,7 @@ pub async fn prepare<H: Handler>(queue: &QueueContext<H>, batch: Vec<Arc<Receive
         let outcome = retry_transaction(&queue.settle.queue, &queue.stop, alone, || {
             let (handler, database, events) = (Arc::clone(&queue.handler), queue.database.clone(), part.clone());
             let (subscription, metrics) = (queue.subscription, queue.settle.metrics.clone());
-            async move { transaction(&*handler, subscription, &metrics, &database, &events).await }
+            async move { attempt(&*handler, subscription, &metrics, &database, &events).await }
         })
         .await;
         let ids = part.iter().map(|event| event.id());
@@ -56,36 +56,49 @@ pub async fn prepare<H: Handler>(queue: &QueueContext<H>, batch: Vec<Arc<Receive
     prepared
 }
 
-async fn transaction<H: Handler>(
+/// Without a transaction, unless a pooler needs one: this saves two round trips. [`Handler::prepare`] is idempotent, so
+/// what it has written may stay when it fails halfway.
+async fn attempt<H: Handler>(
     handler: &H,
     subscription: Subscription,
     metrics: &QueueMetrics,
     database: &Database,
     received: &[Arc<Received>],
 ) -> Result<Vec<Verdict<(Event<H>, H::Input)>>, StoreError> {
-    let ids: Vec<Uuid> = received.iter().map(|event| event.id()).collect();
     let mut connection = database.connection().await?;
-    connection
-        .transaction::<_, StoreError, _>(async |connection| {
-            let mut known = inbox::known(connection, &subscription.queue(), &ids).await?;
-            let nowhere = known.iter().filter(|(_, known)| !known.is_applied && known.logged.is_none());
-            let archived = event_log::archived(connection, &nowhere.map(|(id, _)| *id).collect::<Vec<_>>()).await?;
-            let verdict = |event: &Arc<Received>| {
-                let known = known.remove(&event.id());
-                // Already applied, so the message's contents do not matter.
-                if archived.contains(&event.id()) || known.as_ref().is_some_and(|known| known.is_applied) {
-                    return Verdict::Applied;
-                }
-                match verify::<H>(metrics, event, known.and_then(|known| known.logged)) {
-                    Ok(event) => Verdict::Passed(event),
-                    Err(failure) => Verdict::Failed(failure),
-                }
-            };
-            let verdicts: Vec<Verdict<Event<H>>> = received.iter().map(verdict).collect();
-            let fresh: Vec<Event<H>> = verdicts.iter().filter_map(Verdict::passed).cloned().collect();
-            Ok(spread(verdicts, handler.prepare(connection, &fresh).await?))
-        })
-        .await
+    if connection.is_pooled() {
+        let steps =
+            async |connection: &mut Connection| steps(handler, subscription, metrics, connection, received).await;
+        return connection.transaction(steps).await;
+    }
+    steps(handler, subscription, metrics, &mut connection, received).await
+}
+
+async fn steps<H: Handler>(
+    handler: &H,
+    subscription: Subscription,
+    metrics: &QueueMetrics,
+    connection: &mut Connection,
+    received: &[Arc<Received>],
+) -> Result<Vec<Verdict<(Event<H>, H::Input)>>, StoreError> {
+    let ids: Vec<Uuid> = received.iter().map(|event| event.id()).collect();
+    let mut known = inbox::known(connection, &subscription.queue(), &ids).await?;
+    let nowhere = known.iter().filter(|(_, known)| !known.is_applied && known.logged.is_none());
+    let archived = event_log::archived(connection, &nowhere.map(|(id, _)| *id).collect::<Vec<_>>()).await?;
+    let verdict = |event: &Arc<Received>| {
+        let known = known.remove(&event.id());
+        // Already applied, so the message's contents do not matter.
+        if archived.contains(&event.id()) || known.as_ref().is_some_and(|known| known.is_applied) {
+            return Verdict::Applied;
+        }
+        match verify::<H>(metrics, event, known.and_then(|known| known.logged)) {
+            Ok(event) => Verdict::Passed(event),
+            Err(failure) => Verdict::Failed(failure),
+        }
+    };
+    let verdicts: Vec<Verdict<Event<H>>> = received.iter().map(verdict).collect();
+    let fresh: Vec<Event<H>> = verdicts.iter().filter_map(Verdict::passed).cloned().collect();
+    Ok(spread(verdicts, handler.prepare(connection, &fresh).await?))
 }
 
 /// Joins the events that passed with their results.

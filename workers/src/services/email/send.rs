@@ -2,6 +2,7 @@
 
 use std::{marker::PhantomData, num::NonZeroU32, sync::Arc};
 
+use diesel_async::AsyncConnection as _;
 use orderflow_events::{Envelope, NewEvent};
 use orderflow_order::{domain, token::OrderLinks};
 use orderflow_service::{
@@ -41,6 +42,25 @@ impl<L: Letter> SendMail<L> {
             letter: PhantomData,
         }
     }
+
+    /// Plans the mails of these orders. Under a limit this is one transaction: after a crash in between, new mails would
+    /// be sent that the limit holds back.
+    async fn plan(&self, connection: &mut Connection, orders: &[Uuid]) -> Result<(), StoreError> {
+        let Some(limit) = self.limit else {
+            store::plan(connection, L::NAME, self.mailer.domain(), orders).await?;
+            return Ok(());
+        };
+        let held_back = connection
+            .transaction::<_, StoreError, _>(async |connection| {
+                let planned = store::plan(connection, L::NAME, self.mailer.domain(), orders).await?;
+                store::hold_back(connection, L::NAME, &planned, limit).await
+            })
+            .await?;
+        if held_back > 0 {
+            tracing::info!(mails = held_back, "mails are held back: MAIL_LIMIT is reached for their addresses");
+        }
+        Ok(())
+    }
 }
 
 /// What to do for an event.
@@ -72,13 +92,7 @@ impl<L: Letter> Handler for SendMail<L> {
         batch: &[Arc<Envelope<L>>],
     ) -> Result<Vec<Result<Task, Failure>>, StoreError> {
         let orders: Vec<Uuid> = batch.iter().map(|event| event.order_id).collect();
-        let planned = store::plan(connection, L::NAME, self.mailer.domain(), &orders).await?;
-        if let Some(limit) = self.limit {
-            let held_back = store::hold_back(connection, L::NAME, &planned, limit).await?;
-            if held_back > 0 {
-                tracing::info!(mails = held_back, "mails are held back: MAIL_LIMIT is reached for their addresses");
-            }
-        }
+        self.plan(connection, &orders).await?;
         let intents = store::intents(connection, L::NAME, &orders).await?;
         let items = store::items(connection, &orders).await?;
         let task = |order: &Uuid| match intents.get(order) {

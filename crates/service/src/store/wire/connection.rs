@@ -88,6 +88,13 @@ impl Connection {
         self.notifications.recv().await
     }
 
+    /// Returns whether a pooler in transaction mode is in between. It runs each statement in a transaction, so several
+    /// statements cost less in one.
+    #[must_use]
+    pub fn is_pooled(&self) -> bool {
+        self.pooled.is_some()
+    }
+
     /// Returns how to run a statement outside a transaction, if the pooler requires one.
     fn needs_transaction(&mut self) -> Option<Pooled> {
         let pooled = self.pooled.clone()?;
