@@ -67,9 +67,9 @@ async fn attempt<H: Handler>(
 ) -> Result<Vec<Verdict<(Event<H>, H::Input)>>, StoreError> {
     let mut connection = database.connection().await?;
     if connection.is_pooled() {
-        let steps =
-            async |connection: &mut Connection| steps(handler, subscription, metrics, connection, received).await;
-        return connection.transaction(steps).await;
+        return connection
+            .transaction(async |connection| steps(handler, subscription, metrics, connection, received).await)
+            .await;
     }
     steps(handler, subscription, metrics, &mut connection, received).await
 }
