@@ -93,6 +93,8 @@ broker() {
 spawn() {
     env "$INSTANCE_MARK" setsid "${@:2}" >"$DEMO/$1.log" 2>&1 </dev/null 7>&- 8>&- &
     local pid=$! tries
+    # The shell must not report a process that the lab kills.
+    disown "$pid"
     echo "$pid" >"$DEMO/$1.pid"
     # For a moment it is a copy of this shell, without our mark: see is_own.
     for ((tries = 0; tries < 500; tries++)); do
