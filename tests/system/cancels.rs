@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use diesel_async::SimpleAsyncConnection as _;
 use futures::StreamExt as _;
 use orderflow_events::{Envelope, InventoryReserved};
 use orderflow_service::{
@@ -140,6 +141,42 @@ async fn cancelled_during_the_call_to_the_carrier(shop: &Shop, web: &Web) -> Ord
     );
     until_one(shop, "the request is judged", &judged).await;
     order
+}
+
+/// A request that waits for the order's lock while the carrier takes the parcel comes too late, and leaves no event.
+#[tokio::test(flavor = "multi_thread")]
+async fn request_overtaken_by_the_shipment_is_refused_and_not_logged() {
+    let mut shop = Shop::open().await;
+    let web = Arc::new(shop.start_web().await);
+    shop.start_worker(&["payment.*", "inventory.*", "order.*"]).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    web.until_status(&order, "reserved").await;
+    let mut holding = shop.database().await;
+    let lock = format!("BEGIN; SELECT FROM orders.orders WHERE id = '{}' FOR UPDATE", order.id);
+    holding.batch_execute(&lock).await.expect("it is free");
+    let request = tokio::spawn({
+        let (web, order) = (Arc::clone(&web), order.clone());
+        async move { web.cancel(&order).await }
+    });
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE%'";
+    until_one(&shop, "the request waits for the lock", waiting).await;
+    shop.start_worker(&["shipping.*"]).await;
+    let logged = |event: &str| {
+        format!("SELECT count(*) FROM messaging.event_log WHERE event = '{event}' AND order_id = '{}'", order.id)
+    };
+    until_one(&shop, "the parcel is taken", &logged("shipment.created")).await;
+    holding.batch_execute("COMMIT").await.expect("the lock is released");
+    let answer = request.await.expect("an answer");
+    assert_eq!(
+        (answer.status, &answer.body["type"]),
+        (StatusCode::CONFLICT, &"/problems/order-not-cancellable".into()),
+        "{answer:?}"
+    );
+    web.until_status(&order, "shipped").await;
+    assert_eq!(shop.number(&logged("order.cancel-requested")).await, 0);
+    drop(web);
+    shop.close().await;
 }
 
 /// The cases are independent orders, so they share a shop.

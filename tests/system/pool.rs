@@ -55,8 +55,8 @@ async fn query_without_an_answer_times_out_and_the_next_one_is_answered() {
     let wire = Proxy::to(&shop.database_url()).await;
     let config = DatabaseConfig::at(wire.through(&shop.database_url()).to_string());
     let database = Database::new(&config, "test", 1).expect("a pool");
+    let asking = async |connection: &mut Connection| inbox::applied(connection, "payment.order-created", &[]).await;
     let ask = async |bound| {
-        let asking = async |connection: &mut Connection| inbox::applied(connection, "payment.order-created", &[]).await;
         tokio::time::timeout(Duration::from_secs(30), database.run(bound, asking)).await.expect("it has a bound")
     };
     let long = Duration::from_secs(20);
@@ -65,5 +65,12 @@ async fn query_without_an_answer_times_out_and_the_next_one_is_answered() {
     let bound = Duration::from_millis(500);
     let late = ask(bound).await;
     assert!(matches!(late, Err(StoreError::TimedOut(limit)) if limit == bound), "{late:?}");
+    assert!(ask(long).await.expect("a new connection answers").is_empty());
+    // The same for statements that the pool does not bound itself.
+    wire.half_open();
+    let mut connection = database.connection().await.expect("the same connection");
+    let abandoned = tokio::time::timeout(bound, connection.outside_transaction(asking)).await;
+    assert!(abandoned.is_err(), "{abandoned:?}");
+    drop(connection);
     assert!(ask(long).await.expect("a new connection answers").is_empty());
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use diesel_async::AsyncConnection as _;
 use orderflow_service::{
     broker::Relay,
     store::{Connection, Database, StoreError},
@@ -60,9 +59,7 @@ pub async fn request(database: &Database, relay: &Relay, id: Uuid) -> Result<(),
 async fn cancel(database: &Database, relay: &Relay, id: Uuid) -> Result<(), Refused> {
     let mut tries = 0;
     loop {
-        let asking = async |connection: &mut Connection| {
-            connection.transaction::<_, StoreError, _>(async |connection| cancel::request(connection, id).await).await
-        };
+        let asking = async |connection: &mut Connection| cancel::request(connection, id).await;
         let outcome = database.run(DEADLINE, asking).await;
         tries += 1;
         match outcome {

@@ -23,8 +23,8 @@ pub struct Done<E, F> {
 /// Handles the events of one type for one service, in three steps that are batched where that is cheaper:
 ///
 /// 1. `prepare`: reads what `act` needs, and stores what must be known before it (an intent). One call for all events
-///    that arrived together. Each statement commits on its own; a handler whose statements belong together begins a
-///    transaction.
+///    that arrived together. Each statement commits on its own, except behind a pooler in transaction mode, where all
+///    are one transaction: rely on neither. A handler whose statements belong together begins a transaction.
 /// 2. `act`: calls the provider. One call per event, many concurrently, no open transaction.
 /// 3. `record`: writes the effect and returns the events that follow. One transaction for all events that finished
 ///    together. The inbox has already removed repeated events.

@@ -1,7 +1,7 @@
 //! Records a customer's cancellation request, or refuses it if the order is already settled.
 
 use diesel::{OptionalExtension as _, QueryDsl as _};
-use diesel_async::RunQueryDsl as _;
+use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use orderflow_events::{NewEvent, OrderCancelRequested};
 use orderflow_service::store::{Connection, StoreError, event_log, outbox::Outgoing, schema::messaging};
 use uuid::Uuid;
@@ -24,27 +24,56 @@ pub enum CancelRequest {
 /// The requester, as the event names it.
 const CUSTOMER: &str = "customer";
 
-/// Records the cancellation request of the order's customer, in the caller's transaction. Safe to repeat.
+/// Why a transaction that records a request is rolled back.
+enum RolledBack {
+    /// The order no longer needs the request.
+    Answered(CancelRequest),
+    Failed(StoreError),
+}
+
+impl<E: Into<StoreError>> From<E> for RolledBack {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Records the cancellation request of the order's customer, in a transaction. Safe to repeat.
 ///
 /// # Errors
-/// Returns database errors. A unique violation means that a service wrote to the order's log concurrently: retry the
-/// whole transaction.
+/// Returns database errors. A unique violation means that a service wrote to the order's log concurrently: call this
+/// again.
 pub async fn request(connection: &mut Connection, id: Uuid) -> Result<CancelRequest, StoreError> {
-    // The fold locks the order and updates it first, so that the answer is based on the current status.
-    let Some(status) = fold(connection, &[id]).await?.get(&id).copied() else { return Ok(CancelRequest::Unknown) };
-    if matches!(status, OrderStatus::Cancelling | OrderStatus::Cancelled) {
-        return Ok(CancelRequest::Requested(Vec::new()));
+    match connection.transaction(async |connection| record(connection, id).await).await {
+        Ok(recorded) | Err(RolledBack::Answered(recorded)) => Ok(recorded),
+        Err(RolledBack::Failed(error)) => Err(error),
     }
-    if status.is_settled() {
-        return Ok(CancelRequest::TooLate(status));
+}
+
+async fn record(connection: &mut Connection, id: Uuid) -> Result<CancelRequest, RolledBack> {
+    // The fold locks the order and updates it first.
+    let Some(status) = fold(connection, &[id]).await?.get(&id).copied() else { return Ok(CancelRequest::Unknown) };
+    if let Some(answer) = answer(status) {
+        return Ok(answer);
     }
     if is_requested(connection, id).await? {
         return Ok(CancelRequest::Requested(Vec::new()));
     }
     let Some(event) = event(connection, id).await? else { return Ok(CancelRequest::Unknown) };
     let outgoing = event_log::append(connection, SOURCE, vec![event]).await?;
-    fold(connection, &[id]).await?;
-    Ok(CancelRequest::Requested(outgoing))
+    // Services log events without the order's lock, so the order may have ended between the fold and our event.
+    let status = fold(connection, &[id]).await?.get(&id).copied();
+    match status.and_then(answer) {
+        Some(answer) => Err(RolledBack::Answered(answer)),
+        None => Ok(CancelRequest::Requested(outgoing)),
+    }
+}
+
+/// Returns the answer if an order with this status needs no request.
+fn answer(status: OrderStatus) -> Option<CancelRequest> {
+    match status {
+        OrderStatus::Cancelling | OrderStatus::Cancelled => Some(CancelRequest::Requested(Vec::new())),
+        status => status.is_settled().then_some(CancelRequest::TooLate(status)),
+    }
 }
 
 async fn is_requested(connection: &mut Connection, id: Uuid) -> Result<bool, StoreError> {

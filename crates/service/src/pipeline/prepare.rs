@@ -66,12 +66,12 @@ async fn attempt<H: Handler>(
     received: &[Arc<Received>],
 ) -> Result<Vec<Verdict<(Event<H>, H::Input)>>, StoreError> {
     let mut connection = database.connection().await?;
+    let steps = async |connection: &mut Connection| steps(handler, subscription, metrics, connection, received).await;
     if connection.is_pooled() {
-        return connection
-            .transaction(async |connection| steps(handler, subscription, metrics, connection, received).await)
-            .await;
+        connection.transaction(async |connection| steps(connection).await).await
+    } else {
+        connection.outside_transaction(steps).await
     }
-    steps(handler, subscription, metrics, &mut connection, received).await
 }
 
 async fn steps<H: Handler>(

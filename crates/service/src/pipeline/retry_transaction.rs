@@ -133,7 +133,7 @@ where
             }
             tokio::time::sleep(backoff.next_delay().min(LONGEST_WAIT)).await;
         } else {
-            tracing::debug!(queue, tries, error = telemetry::chain(&error), "a transaction was rolled back");
+            tracing::debug!(queue, tries, error = telemetry::chain(&error), "an attempt failed");
             if tries >= TRIES {
                 return Err(error);
             }

@@ -233,8 +233,9 @@ impl Database {
         Ok(Object::take(self.pooled().await?.0))
     }
 
-    /// Returns a connection within ten seconds. The caller must bound what it does with it, in a transaction, so that
-    /// the connection is closed instead of pooled when the time is up. For everything else use [`Database::run`].
+    /// Returns a connection within ten seconds. The caller must bound what it does with it, in a transaction or in
+    /// [`Connection::outside_transaction`], so that the connection is closed instead of pooled when the time is up. For
+    /// everything else use [`Database::run`].
     ///
     /// # Errors
     /// Fails if no connection becomes free and none can be opened in time.

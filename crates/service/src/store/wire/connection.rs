@@ -95,6 +95,21 @@ impl Connection {
         self.pooled.is_some()
     }
 
+    /// Runs statements outside a transaction. If this future is dropped before they are answered, the connection is not
+    /// pooled again: it still owes an answer.
+    ///
+    /// # Errors
+    /// Returns the errors of `steps`.
+    pub async fn outside_transaction<T, E>(
+        &mut self,
+        steps: impl AsyncFnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.session.begin_alone();
+        let outcome = steps(self).await;
+        self.session.end_alone();
+        outcome
+    }
+
     /// Returns how to run a statement outside a transaction, if the pooler requires one.
     fn needs_transaction(&mut self) -> Option<Pooled> {
         let pooled = self.pooled.clone()?;

@@ -116,7 +116,7 @@ pub(super) struct Session {
     last: Mutex<Option<SqlState>>,
     latest: Mutex<Option<SqlState>>,
     spoiled: AtomicBool,
-    /// Whether a transaction of ours is open that Diesel does not know of.
+    /// Whether statements run outside Diesel's transactions.
     alone: AtomicBool,
     sightings: Arc<Sightings>,
 }
@@ -154,17 +154,17 @@ impl Session {
         self.spoil();
     }
 
-    /// Records that a statement begins its own transaction.
+    /// Records that statements begin outside Diesel's transactions.
     pub(super) fn begin_alone(&self) {
         self.alone.store(true, Ordering::Relaxed);
     }
 
-    /// Records that this transaction has ended.
+    /// Records that they are answered.
     pub(super) fn end_alone(&self) {
         self.alone.store(false, Ordering::Relaxed);
     }
 
-    /// Returns whether a statement was abandoned within its own transaction.
+    /// Returns whether such statements were abandoned: the connection still owes an answer, or has an open transaction.
     pub(super) fn is_left_open(&self) -> bool {
         self.alone.load(Ordering::Relaxed)
     }
