@@ -161,7 +161,7 @@ async fn request_overtaken_by_the_shipment_is_refused_and_not_logged() {
     let waiting = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE%'";
     until_one(&shop, "the request waits for the lock", waiting).await;
-    shop.start_worker(&["shipping.*"]).await;
+    shop.start_worker(&["shipping.*", "email.*"]).await;
     let logged = |event: &str| {
         format!("SELECT count(*) FROM messaging.event_log WHERE event = '{event}' AND order_id = '{}'", order.id)
     };
