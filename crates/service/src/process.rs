@@ -114,8 +114,8 @@ pub enum RunError {
 
 /// Runs a worker until SIGTERM or Ctrl-C: consumes its queues, answers health checks, and drains at shutdown.
 ///
-/// It uses two kinds of runtime on purpose. Actors live on one actix arbiter, a thread that all of them share. Connections and
-/// transactions live on one multi-threaded tokio runtime, which outlives the actors.
+/// It uses two kinds of runtime on purpose. Actors live on one actix arbiter, a thread that all of them share.
+/// Connections and transactions live on one multi-threaded tokio runtime, which outlives the actors.
 ///
 /// # Errors
 /// See [`RunError`]. An unavailable database or broker is not an error: the worker waits for it.
