@@ -15,10 +15,11 @@ const WORKERS_WRITE: &str = "^orders\\.(events|dlx|return|retry\\..+)$";
 /// The exchanges that operators publish to: replays go through the return exchange to one work queue, events of the
 /// outbox to every subscription.
 ///
-/// Also the work queues: RabbitMQ 4.3 shows a queue's length only to users with a right on it (seen with 4.3.6). Of the
-/// three rights, writing allows least: to bind the queue to an exchange that the user may read, which is only that of
-/// unrouted events. Reading would allow to consume the queue. Our other exchanges and the built-in ones stay
-/// excluded, among them `amq.default`, which reaches every queue.
+/// Also the work queues: RabbitMQ 4.3 answers the passive declaration of a queue, which tells its length, only to users
+/// with a right on it (seen with 4.3.6; its management API shows lengths to every monitoring user). Of the three rights,
+/// writing allows least: to bind the queue to an exchange that the user may read, which is only that of unrouted events.
+/// Reading would allow to consume the queue. Our other exchanges and the built-in ones stay excluded, among them
+/// `amq.default`, which reaches every queue.
 const OPERATORS_WRITE: &str = "^orders\\.(events|return)$|^(?!amq\\.|orders\\.)[a-z][a-z0-9-]+\\.[a-z0-9-]+$";
 
 /// The front ends' user.
