@@ -108,8 +108,8 @@ fn the_domain_does_no_io() {
 /// If the network loses an answer, only a time-out on the client's side ends the query and discards the connection.
 #[test]
 fn every_database_call_has_a_time_limit() {
-    // `bounded` puts a time-out of its own around a transaction. In `other`, the mailer has a pool of SMTP
-    // connections, and the health check only needs to get a connection.
+    // `bounded` puts a time-out of its own around a transaction or `outside_transaction`. In `other`, the mailer has a
+    // pool of SMTP connections, and the health check only needs to get a connection.
     let bounded = [
         "crates/service/src/store/database.rs",
         "crates/order/src/placing/order_writer.rs",

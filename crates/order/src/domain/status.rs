@@ -123,7 +123,7 @@ impl OrderStatus {
 ///
 /// This is stricter than [`OrderStatus::is_settled`]: the customer may have requested a cancellation before the order
 /// ended, and the events that follow from the request are still to come. No request can follow the event that settles
-/// the order: the front end withdraws a request, before it commits, if the order ended before it (`store/cancel.rs`).
+/// the order: the front end rolls a request back if the order ended before it (`store/cancel.rs`).
 #[must_use]
 pub fn is_final(history: &[EventKind]) -> bool {
     let happened = |event| history.contains(&event);

@@ -49,8 +49,8 @@ struct Row {
 /// Locks the orders, sorted by id, and reads the newer events in one statement: this saves a round trip per batch. The
 /// lock may wait for another fold, and then returns what that wrote, while the log is read as it was before the wait.
 /// So events that were logged meanwhile can be missing here, but no event in the middle: an event is logged only after
-/// the one before it is committed. Each of them wakes the order service itself, except `order.cancel-requested`, which
-/// the front end folds that logs it.
+/// the one before it is committed. A missing event is folded when the order service receives it;
+/// `order.cancel-requested`, which it does not receive, by the front end that logs it.
 const LOCK: &str = "
 WITH locked AS MATERIALIZED (
     SELECT id, status, version, cancel_requested FROM orders.orders WHERE id = ANY($1) ORDER BY id FOR UPDATE
