@@ -191,6 +191,28 @@ impl Management {
         Ok(rights.collect())
     }
 
+    /// Returns the names of quorum queues that accept and deliver nothing, because half or more of their members are
+    /// offline. RabbitMQ lists such a queue as "down" or "minority".
+    ///
+    /// # Errors
+    /// See [`ManagementError`].
+    pub async fn unavailable_queues(&self) -> Result<Vec<String>, ManagementError> {
+        #[derive(Deserialize)]
+        struct Members {
+            name: String,
+            // Classic queues have neither.
+            #[serde(default)]
+            members: Vec<String>,
+            #[serde(default)]
+            online: Vec<String>,
+        }
+        // RabbitMQ 3.10 writes `online` twice for a while, which only a `Value` accepts.
+        let path = format!("queues/{}?columns=name,members,online", self.vhost());
+        let mut queues: Vec<Members> = serde_json::from_value(self.get(&path).await?)?;
+        queues.retain(|queue| !queue.members.is_empty() && queue.online.len() * 2 <= queue.members.len());
+        Ok(queues.into_iter().map(|queue| queue.name).collect())
+    }
+
     /// Returns the objects that the virtual host has now.
     ///
     /// They come from the broker itself, not from its statistics, which are a few seconds old. Any user of the

@@ -6,7 +6,9 @@ use clap::Args;
 use diesel_async::AsyncConnection as _;
 use orderflow_events::{EventKind, EventName};
 use orderflow_service::{
-    Roster, check_name,
+    Roster,
+    broker::names,
+    check_name,
     config::{DatabaseConfig, Source},
     service::Role,
     store::{
@@ -163,7 +165,7 @@ fn queues_of(service: &str) -> Vec<String> {
 
 /// Returns the queues that receive messages until an operator deletes them, each followed by its dead-letter queue.
 fn still_there(queues: &[String]) -> String {
-    let all: Vec<_> = queues.iter().flat_map(|queue| [queue.clone(), format!("{queue}.dlq")]).collect();
+    let all: Vec<_> = queues.iter().flat_map(|queue| [queue.clone(), names::dead_letter_queue(queue)]).collect();
     all.join(", ")
 }
 

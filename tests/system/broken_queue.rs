@@ -1,21 +1,27 @@
 //! A queue that RabbitMQ cannot read, as after a full disk: RabbitMQ closes the whole connection of its consumer.
 
+use orderflow_service::broker::names;
 use orderflow_tests::{
     Child, Shop, VISA,
     own::{Own, Wanted},
-    run, until,
+    until,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{commands::ended, republish::topology_apply};
+use crate::{
+    commands::ended,
+    dead_letters::{PAYMENT, STRANGER, break_payments, repair_payments},
+    doctor::doctor,
+    republish::topology_apply,
+};
 
 /// Not a step of an order, so orders settle without it.
 const QUEUE: &str = "email.order-created";
 
 /// Stops or restarts the queue's process.
-async fn let_queue(own: &mut Own, shop: &Shop, call: &str) {
-    let expression = format!("ra:{call}(quorum_queues, {{'{}_{QUEUE}', node()}}).", shop.name());
+async fn let_queue(own: &mut Own, shop: &Shop, queue: &str, call: &str) {
+    let expression = format!("ra:{call}(quorum_queues, {{'{}_{queue}', node()}}).", shop.name());
     own.rabbitmq.node(0).control(&["eval", &expression]).await;
 }
 
@@ -32,7 +38,7 @@ async fn unreadable_queue_does_not_stop_the_others() {
     let mut own = Own::start(&Wanted { nodes: 1, ..Wanted::default() }).await;
     let mut shop = Shop::open_on(own.servers(), "200ms,1s").await;
     let web = shop.start_web().await;
-    let_queue(&mut own, &shop, "stop_server").await;
+    let_queue(&mut own, &shop, QUEUE, "stop_server").await;
     let mut worker = Child::start("orderflow-worker", &[], &shop.settings("orderflow-worker"));
     web.orders(10, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 10).await;
@@ -47,8 +53,7 @@ async fn unreadable_queue_does_not_stop_the_others() {
     assert_eq!(said(&worker, "cannot read a queue", QUEUE), 1, "the log names the queue and the remedy");
     web.orders(10, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 20).await;
-    let doctor = run("orderflow", &["doctor"], &shop.operator_settings()).await;
-    ended(&doctor, 1, &[QUEUE]);
+    ended(&doctor(&shop).await, 1, &[&format!("RabbitMQ cannot serve {QUEUE}:")]);
 
     // The remedy from docs/RUNBOOK.md.
     let seen = shop.manage(Method::GET, &format!("queues/{{vhost}}/{QUEUE}")).await;
@@ -56,6 +61,43 @@ async fn unreadable_queue_does_not_stop_the_others() {
     shop.manage(Method::DELETE, &format!("queues/{{vhost}}/{QUEUE}")).await;
     topology_apply(&shop).await;
     worker.until_logged(&format!("consuming queue=\"{QUEUE}\"")).await;
+    shop.workers().push(worker);
+    shop.close().await;
+}
+
+/// Found in a fault run: events that had to be retried stayed in their work queue, came back, and were handled one at a
+/// time. The service hardly moved.
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_events_pass_over_an_unreadable_retry_or_dead_letter_queue() {
+    let mut own = Own::start(&Wanted { nodes: 1, ..Wanted::default() }).await;
+    let mut shop = Shop::open_on(own.servers(), "200ms,1s").await;
+    let (retry, dead) = ("orders.retry.200ms", PAYMENT.dead_letter_queue());
+    for queue in [retry, &dead] {
+        let_queue(&mut own, &shop, queue, "stop_server").await;
+    }
+    let web = shop.start_web().await;
+    break_payments(&shop).await;
+    let worker = Child::start("orderflow-worker", &[], &shop.settings("orderflow-worker"));
+    web.order("MUG-BLUE", 1, VISA).await;
+    let probe = shop.probe().await;
+    probe.publish(names::RETURN, &PAYMENT.queue(), STRANGER).await;
+    for queue in [retry, &dead] {
+        until(&format!("the worker has tried {queue}"), async || {
+            let tried = said(&worker, "RabbitMQ did not confirm a failed event", queue);
+            if tried > 0 { Ok(()) } else { Err(tried) }
+        })
+        .await;
+    }
+    ended(&doctor(&shop).await, 1, &["RabbitMQ cannot serve", retry, &dead]);
+    repair_payments(&shop).await;
+    shop.until_orders("shipped", 1).await;
+    web.orders(10, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 11).await;
+
+    let_queue(&mut own, &shop, &dead, "restart_server").await;
+    probe.until_dead(PAYMENT, 1).await;
+    let_queue(&mut own, &shop, retry, "restart_server").await;
+    probe.take_all(&dead).await;
     shop.workers().push(worker);
     shop.close().await;
 }

@@ -15,7 +15,10 @@ use crate::{
     health::{self, Health},
     housekeeping::{self, Forget},
     listen::ListenError,
-    pipeline::{failure_log::FailureLog, pace::Reporter, reconciler::Reconciler, worker_context::WorkerContext},
+    pipeline::{
+        failure_log::FailureLog, next_queue::NextQueues, pace::Reporter, reconciler::Reconciler,
+        worker_context::WorkerContext,
+    },
     preflight::{self, NotSetUp},
     process_identity,
     service::{SetUp, SetupError, Work},
@@ -185,6 +188,7 @@ async fn assemble(settings: Settings) -> Result<Assembled, RunError> {
     let check = BrokerCheck::new(&connector)?;
     let failures = FailureLog::start(database.clone());
     let process = WorkerContext {
+        next_queues: NextQueues::new(settings.worker.retry_delays.clone()),
         config: Arc::new(settings.worker),
         database,
         connector,

@@ -4,6 +4,8 @@ use std::fmt;
 
 use orderflow_events::{EventKind, EventName};
 
+use crate::broker::names;
+
 /// One service's subscription to one event type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subscription {
@@ -46,7 +48,7 @@ impl Subscription {
     /// Returns the name of the dead-letter queue, such as `payment.order-created.dlq`.
     #[must_use]
     pub fn dead_letter_queue(self) -> String {
-        format!("{self}.dlq")
+        names::dead_letter_queue(&self.queue())
     }
 }
 

@@ -287,18 +287,19 @@ impl Fault {
     }
 }
 
-/// Deletes the queues that RabbitMQ can no longer read and creates them again, as docs/RUNBOOK.md says.
+/// Deletes the work queues and retry queues that RabbitMQ can no longer read and creates them again, as docs/RUNBOOK.md
+/// says. Leaves dead-letter queues as they are, because the run counts what is in them.
 async fn recreate_unreadable(world: &World) {
-    let mut unreadable = offline(world, world.roster.subscriptions()).await;
     // After a start queues come online one after the other.
     let deadline = Instant::now() + ONLINE_WITHIN;
+    let mut unreadable = offline(world).await;
     while !unreadable.is_empty() && Instant::now() < deadline {
         sleep(LOOK).await;
-        unreadable = offline(world, &unreadable).await;
+        unreadable = offline(world).await;
     }
-    for subscription in &unreadable {
-        println!("{subscription} is unreadable: deleting and creating it again");
-        world.shop.manage(Method::DELETE, &queue_path(*subscription)).await;
+    for queue in &unreadable {
+        println!("{queue} is unreadable: deleting and creating it again");
+        world.shop.manage(Method::DELETE, &format!("queues/{{vhost}}/{queue}")).await;
     }
     if !unreadable.is_empty() {
         // Just after startup RabbitMQ 3.10.8 may still refuse queues: 400, "noproc" of rabbit_fifo_dlx_sup.
@@ -306,20 +307,13 @@ async fn recreate_unreadable(world: &World) {
     }
 }
 
-/// Returns the subscriptions whose queue is online on no node.
-async fn offline(world: &World, of: &[Subscription]) -> Vec<Subscription> {
-    let mut offline = Vec::new();
-    for subscription in of.iter().copied() {
-        let online = &world.shop.manage(Method::GET, &queue_path(subscription)).await["online"];
-        if online.as_array().is_some_and(Vec::is_empty) {
-            offline.push(subscription);
-        }
-    }
-    offline
-}
-
-fn queue_path(subscription: Subscription) -> String {
-    format!("queues/{{vhost}}/{}", subscription.queue())
+/// Returns the work queues and retry queues that are online on no node.
+async fn offline(world: &World) -> Vec<String> {
+    let queues = world.shop.manage(Method::GET, "queues/{vhost}?columns=name,online").await;
+    let queues = queues.as_array().expect("a list").iter();
+    let offline = queues.filter(|queue| queue["online"].as_array().is_some_and(Vec::is_empty));
+    let names = offline.filter_map(|queue| queue["name"].as_str());
+    names.filter(|name| !name.ends_with(names::DEAD_LETTER_SUFFIX)).map(str::to_owned).collect()
 }
 
 /// Publishes forged payments of some declined orders and forged releases of some shipped ones, directly to the queues

@@ -4,6 +4,7 @@ use globset::{Glob, GlobMatcher};
 use orderflow_order::{domain::OrderNumber, store::orders};
 use orderflow_service::{
     Subscription,
+    broker::names,
     store::{ANSWER_WITHIN, Connection},
 };
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ impl FromStr for QueuePattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let glob = Glob::new(text.strip_suffix(".dlq").unwrap_or(text))
+        let glob = Glob::new(text.strip_suffix(names::DEAD_LETTER_SUFFIX).unwrap_or(text))
             .map_err(|_| "neither a queue's name nor a pattern such as 'payment.*'".to_owned())?;
         Ok(Self { matcher: Arc::new(glob.compile_matcher()) })
     }

@@ -71,7 +71,20 @@ async fn vhost(
     }
     rights(found, management, who).await?;
     compare(found, wanted, &management.live().await?);
+    unavailable(found, &management.unavailable_queues().await?);
     Ok(Vhost::Compared)
+}
+
+fn unavailable(found: &mut Checkup, queues: &[String]) {
+    if queues.is_empty() {
+        return;
+    }
+    found.found(
+        "queues",
+        format!("RabbitMQ cannot serve {}: half or more of its members are offline.", some(queues)),
+        "start the nodes that are not running, or restart the one that has the queue; if that does not help: \
+         docs/RUNBOOK.md, \"RabbitMQ cannot read a queue\"",
+    );
 }
 
 async fn nodes(found: &mut Checkup, management: &Management, who: &Who) -> Result<(), ManagementError> {

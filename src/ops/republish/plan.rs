@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use chrono::{TimeDelta, Utc};
 use orderflow_service::{
     Subscription,
-    broker::{BrokerCheck, NotReady},
+    broker::{BrokerCheck, NotReady, names},
     store::{
         Connection,
         missing::{ConsumedEvents, Pair},
@@ -136,7 +136,7 @@ async fn refusal(check: &BrokerCheck, queue: &str, force: bool) -> Result<Option
 }
 
 async fn still_there(check: &BrokerCheck, queue: &str) -> Result<Option<String>, Failed> {
-    let dead_letter_queue = format!("{queue}.dlq");
+    let dead_letter_queue = names::dead_letter_queue(queue);
     match check.ready_messages(&dead_letter_queue).await {
         Ok(0) => Ok(None),
         Ok(there) => Ok(Some(format!(

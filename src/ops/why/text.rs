@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use chrono::TimeDelta;
 use orderflow_order::domain::OrderStatus;
+use orderflow_service::broker::names;
 use serde_json::Value;
 
 use super::{facts::Order, report::Report, waiting::Wait};
@@ -148,7 +149,7 @@ fn failures(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if let Some(dead_letters) = report.dead_letters.as_ref().filter(|dead_letters| !dead_letters.is_empty()) {
         writeln!(out, "\nDead letters that need attention")?;
         let row = |one: &DeadLetter| {
-            [at(&one.died_at), format!("{}.dlq", one.subscription), one.event_id.hyphenated().to_string()]
+            [at(&one.died_at), names::dead_letter_queue(&one.subscription), one.event_id.hyphenated().to_string()]
         };
         table(out, ["since (UTC)", "queue", "message id"], &dead_letters.iter().map(row).collect::<Vec<_>>())?;
     }

@@ -11,6 +11,15 @@ pub const RETURN: &str = "orders.return";
 /// Direct exchange to the dead-letter queues.
 pub const DEAD_LETTERS: &str = "orders.dlx";
 
+/// The end of a dead-letter queue's name.
+pub const DEAD_LETTER_SUFFIX: &str = ".dlq";
+
+/// Returns the name of a work queue's dead-letter queue, such as `payment.order-created.dlq`.
+#[must_use]
+pub fn dead_letter_queue(work_queue: &str) -> String {
+    format!("{work_queue}{DEAD_LETTER_SUFFIX}")
+}
+
 /// Returns the name of the exchange and queue in which messages wait for `delay`: `orders.retry.10s`.
 #[must_use]
 pub fn retry(delay: Duration) -> String {

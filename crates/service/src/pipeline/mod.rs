@@ -9,6 +9,7 @@ pub mod deliveries;
 pub mod event_metadata;
 pub mod failure_log;
 pub mod isolation;
+pub mod next_queue;
 pub mod pace;
 pub mod prepare;
 pub mod queue_context;

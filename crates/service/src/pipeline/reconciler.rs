@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Roster, Subscription,
-    broker::{BrokerCheck, NotReady, Publisher, resend},
+    broker::{BrokerCheck, NotReady, Publisher, names, resend},
     pipeline::{suspects::Suspects, worker_context::WorkerContext},
     store::{
         Connection, Database, StoreError, failures,
@@ -272,7 +272,7 @@ async fn without_unknown_dead_letters(
     let mut there = HashMap::new();
     for queue in queues {
         // A dead-letter queue that cannot be inspected may hold anything.
-        let dead_letters = match check.ready_messages(&format!("{queue}.dlq")).await {
+        let dead_letters = match check.ready_messages(&names::dead_letter_queue(queue)).await {
             Ok(dead_letters) => i64::from(dead_letters),
             Err(NotReady::Missing(_)) => 0,
             Err(NotReady::Unreachable(_) | NotReady::NoVhost(_)) => i64::MAX,

@@ -11,15 +11,15 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use orderflow_events::timestamp;
+use tokio::time::Instant;
 
 use crate::{
     Backoff,
     broker::{
-        Message, Publisher,
+        Message, PublishError, Publisher,
         headers::{self, ALONE, ATTEMPT, FAILED_AT, QUEUE, REASON, WORKER},
         names,
     },
-    config::RetryDelays,
     failure::Failure,
     fault::{self, CrashPoint},
     metrics::{self, Outcome, QueueMetrics, WhyDead},
@@ -27,6 +27,7 @@ use crate::{
         event_metadata::{EventMetadata, attempt, event_id, log_span},
         failure_log::FailureLog,
         isolation,
+        next_queue::{NextQueue, NextQueues},
     },
     process_identity,
     store::failures::FailedAttempt,
@@ -49,7 +50,7 @@ pub struct Settle {
     /// The work queue.
     pub queue: String,
     publisher: Publisher,
-    retry_delays: RetryDelays,
+    next_queues: NextQueues,
     failures: FailureLog,
     /// The queue's metrics.
     pub metrics: QueueMetrics,
@@ -58,9 +59,9 @@ pub struct Settle {
 impl Settle {
     /// Returns the settler of this queue.
     #[must_use]
-    pub fn new(queue: String, publisher: Publisher, retry_delays: RetryDelays, failures: FailureLog) -> Self {
+    pub fn new(queue: String, publisher: Publisher, next_queues: NextQueues, failures: FailureLog) -> Self {
         let metrics = metrics::of_queue(&queue);
-        Self { queue, publisher, retry_delays, failures, metrics }
+        Self { queue, publisher, next_queues, failures, metrics }
     }
 
     /// Acknowledges deliveries whose work is committed.
@@ -83,36 +84,37 @@ impl Settle {
     /// Puts a delivery at the end of its queue, as a copy of the same attempt whose count of returns starts again.
     /// Marks a copy of a message that was returned repeatedly, so that it is handled alone.
     pub async fn republish_copy(&self, delivery: &Delivery) {
-        if self.replace(delivery, self.again(delivery)).await {
-            self.metrics.settled(Outcome::PutBack, 1);
+        let mut tries = Tries::new(delivery);
+        while tries.next().await {
+            if self.publish(self.again(delivery)).await.is_ok() {
+                self.acknowledge(std::slice::from_ref(delivery)).await;
+                self.metrics.settled(Outcome::PutBack, 1);
+                return;
+            }
         }
+        self.requeue(delivery).await;
     }
 
     /// Moves a failed delivery to its next retry tier, or dead-letters it if no tier is left or retrying cannot help.
-    /// `cause` is the trace context of the step that failed.
+    /// If RabbitMQ does not confirm it for that queue, moves it to another retry tier. `cause` is the trace context of
+    /// the step that failed.
     pub async fn fail(&self, delivery: &Delivery, failure: &Failure, cause: Option<&str>) {
         let attempt = attempt(delivery);
-        let delay = self.delay(attempt, failure);
-        let (exchange, next_attempt) = match delay {
-            Some(delay) => (names::retry(delay), attempt.saturating_add(1)),
-            None => (names::DEAD_LETTERS.to_owned(), attempt),
-        };
         let head = EventMetadata::of(delivery);
-        let failed = self.failed(delivery, attempt, failure, delay);
         let mut step = self.settling(head.as_ref(), cause);
         step.attempt(attempt);
-        let copy = self.copy(delivery, exchange, next_attempt, &failed);
         // Log and count the move only once the copy is safe: if the broker accepts nothing, the message returns to its
         // queue.
-        let is_safe = self.replace(delivery, copy).await;
+        let moved = self.move_on(delivery, attempt, failure).await;
         let line = log_span(&self.queue, Some(delivery), head.as_ref());
-        if !is_safe {
+        let Some((queue, failed)) = moved else {
             line.in_scope(
                 || tracing::warn!(reason = %failure, "a failed event could not be moved to its next queue; it was requeued"),
             );
             step.put_back();
             return;
-        }
+        };
+        let delay = queue.delay();
         line.in_scope(|| log(failure, delay));
         step.attempt_failed(&failed.reason, delay);
         match delay {
@@ -121,6 +123,33 @@ impl Settle {
         }
         // Last, because everything before works without the database.
         self.failures.record(failed);
+    }
+
+    /// Publishes a failed delivery's copy to its next queue, then acknowledges the delivery. Returns the queue that has
+    /// it, or `None` after requeueing the delivery.
+    async fn move_on(
+        &self,
+        delivery: &Delivery,
+        attempt: u32,
+        failure: &Failure,
+    ) -> Option<(NextQueue, FailedAttempt)> {
+        let wanted = self.wanted(attempt, failure);
+        let mut tries = Tries::new(delivery);
+        while tries.next().await {
+            let queue = self.next_queues.choose(wanted, &self.queue);
+            let failed = self.failed(delivery, attempt, failure, queue.delay());
+            // The last attempt stays the last one when a retry tier stands in for the dead-letter queue.
+            let next_attempt = attempt.saturating_add(u32::from(wanted != NextQueue::DeadLetters));
+            let copy = self.copy(delivery, queue.exchange(), next_attempt, &failed);
+            let outcome = self.publish(copy).await;
+            self.next_queues.published(queue, &self.queue, outcome);
+            if outcome.is_ok() {
+                self.acknowledge(std::slice::from_ref(delivery)).await;
+                return Some((queue, failed));
+            }
+        }
+        self.requeue(delivery).await;
+        None
     }
 
     /// Returns a delivery's settlement as a step of its order's trace.
@@ -133,18 +162,6 @@ impl Settle {
         step
     }
 
-    /// Acknowledges a delivery once the broker has its copy safely, and otherwise requeues it. Returns whether the copy
-    /// is safe.
-    async fn replace(&self, delivery: &Delivery, copy: Message) -> bool {
-        let safe = self.publish(delivery, copy).await;
-        if safe {
-            self.acknowledge(std::slice::from_ref(delivery)).await;
-        } else {
-            self.requeue(delivery).await;
-        }
-        safe
-    }
-
     /// Returns a delivery to its queue untouched, for another worker.
     ///
     /// Uses `basic.reject`, which every version of RabbitMQ counts. Since 4.3, `basic.nack` does not count: a message
@@ -155,20 +172,23 @@ impl Settle {
         drop(delivery.acker.reject(BasicRejectOptions { requeue: true }).await);
     }
 
-    /// Returns how long to wait before the next attempt; `None` if there is no further attempt.
-    fn delay(&self, attempt: u32, failure: &Failure) -> Option<Duration> {
-        match failure {
+    /// Returns the queue for the next attempt, or the dead-letter queue if there is no further attempt.
+    fn wanted(&self, attempt: u32, failure: &Failure) -> NextQueue {
+        let delays = self.next_queues.delays();
+        let delay = match failure {
             Failure::Reject { .. } | Failure::Misdirected { .. } => None,
             Failure::NotInLog { .. } if attempt > 1 => None,
-            Failure::NotInLog { .. } => self.retry_delays.after_attempt(1),
+            Failure::NotInLog { .. } => delays.after_attempt(1),
             Failure::Retry { after, .. } | Failure::ProviderUnavailable { after, .. } => {
-                let usual = self.retry_delays.after_attempt(attempt)?;
-                let least = after.unwrap_or_default().max(usual);
-                // The first tier that is long enough, or the last one if none is.
-                let delays = self.retry_delays.as_slice();
-                delays.iter().find(|delay| **delay >= least).or(delays.last()).copied()
+                delays.after_attempt(attempt).and_then(|usual| {
+                    let least = after.unwrap_or_default().max(usual);
+                    // The first tier that is long enough, or the last one if none is.
+                    let delays = delays.as_slice();
+                    delays.iter().find(|delay| **delay >= least).or(delays.last()).copied()
+                })
             }
-        }
+        };
+        delay.map_or(NextQueue::DeadLetters, NextQueue::Retry)
     }
 
     fn again(&self, delivery: &Delivery) -> Message {
@@ -214,21 +234,35 @@ impl Settle {
         }
     }
 
-    /// Publishes a copy and returns whether the broker has it safely. Retries until the deadline, or until the
-    /// delivery's channel is closed: the broker then redelivers the message anyway.
-    async fn publish(&self, delivery: &Delivery, copy: Message) -> bool {
-        let mut backoff = Backoff::default();
-        let deadline = tokio::time::Instant::now() + PUBLISH_DEADLINE;
-        while delivery.acker.usable() && tokio::time::Instant::now() < deadline {
-            match self.publisher.publish(copy.clone()).await {
-                Ok(()) => return true,
-                Err(error) => {
-                    tracing::debug!(queue = self.queue, %error, "a failed delivery's copy could not be published yet");
-                }
-            }
-            backoff.wait().await;
+    async fn publish(&self, copy: Message) -> Result<(), PublishError> {
+        let outcome = self.publisher.publish(copy).await;
+        if let Err(error) = outcome {
+            tracing::debug!(queue = self.queue, %error, "a delivery's copy could not be published yet");
         }
-        false
+        outcome
+    }
+}
+
+/// The tries to publish a delivery's copy: until the deadline, or until the delivery's channel is closed, because the
+/// broker then redelivers the message anyway.
+struct Tries<'d> {
+    delivery: &'d Delivery,
+    deadline: Instant,
+    backoff: Option<Backoff>,
+}
+
+impl<'d> Tries<'d> {
+    fn new(delivery: &'d Delivery) -> Self {
+        Self { delivery, deadline: Instant::now() + PUBLISH_DEADLINE, backoff: None }
+    }
+
+    /// Waits until the next try is due, the first one at once, and returns whether there is one.
+    async fn next(&mut self) -> bool {
+        match &mut self.backoff {
+            Some(backoff) => backoff.wait().await,
+            none => *none = Some(Backoff::default()),
+        }
+        self.delivery.acker.usable() && Instant::now() < self.deadline
     }
 }
 
@@ -278,8 +312,8 @@ mod tests {
         let publisher = Publisher::start(connector, stopped);
         let nowhere = crate::config::DatabaseConfig::at("postgres://127.0.0.1:1/none".to_owned());
         let database = crate::store::Database::new(&nowhere, "test", 1).expect("the URL is well-formed");
-        let delays = "1s,10s,1m".parse().expect("a list");
-        Settle::new("payment.order-created".to_owned(), publisher, delays, FailureLog::start(database))
+        let queues = NextQueues::new("1s,10s,1m".parse().expect("a list"));
+        Settle::new("payment.order-created".to_owned(), publisher, queues, FailureLog::start(database))
     }
 
     fn delivery(exchange: &str, headers: &[(&str, AMQPValue)]) -> Delivery {
@@ -313,9 +347,9 @@ mod tests {
         let settle = settle();
         let transient = Failure::retry("busy");
         let seconds: Vec<_> =
-            (1..=4).map(|attempt| settle.delay(attempt, &transient).map(|delay| delay.as_secs())).collect();
+            (1..=4).map(|attempt| settle.wanted(attempt, &transient).delay().map(|delay| delay.as_secs())).collect();
         assert_eq!(seconds, [Some(1), Some(10), Some(60), None]);
-        assert_eq!(settle.delay(1, &Failure::reject("broken")), None);
+        assert_eq!(settle.wanted(1, &Failure::reject("broken")), NextQueue::DeadLetters);
     }
 
     #[tokio::test]
@@ -323,13 +357,10 @@ mod tests {
         let settle = settle();
         let retry_after =
             |seconds| Failure::Retry { why: "busy".to_owned(), after: Some(Duration::from_secs(seconds)) };
-        assert_eq!(settle.delay(1, &retry_after(5)), Some(Duration::from_secs(10)));
-        assert_eq!(settle.delay(1, &retry_after(3_600)), Some(Duration::from_secs(60)));
-        assert_eq!(
-            settle.delay(3, &retry_after(5)),
-            Some(Duration::from_secs(60)),
-            "never sooner than the attempt's own tier"
-        );
+        let seconds = |seconds| NextQueue::Retry(Duration::from_secs(seconds));
+        assert_eq!(settle.wanted(1, &retry_after(5)), seconds(10));
+        assert_eq!(settle.wanted(1, &retry_after(3_600)), seconds(60));
+        assert_eq!(settle.wanted(3, &retry_after(5)), seconds(60), "never sooner than the attempt's own tier");
     }
 
     #[tokio::test]

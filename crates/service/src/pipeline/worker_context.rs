@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::{Connector, Publisher, Relay, SharedConnection},
     config::WorkerConfig,
-    pipeline::failure_log::FailureLog,
+    pipeline::{failure_log::FailureLog, next_queue::NextQueues},
     store::Database,
 };
 
@@ -25,6 +25,8 @@ pub struct WorkerContext {
     pub connection: SharedConnection,
     /// Publishes retries and dead letters.
     pub publisher: Publisher,
+    /// The queues for failed events.
+    pub next_queues: NextQueues,
     /// Publishes the events that handlers record.
     pub relay: Relay,
     /// Records failed attempts.
