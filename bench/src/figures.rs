@@ -20,7 +20,7 @@ pub struct Spread {
 #[derive(Debug, Default)]
 pub struct Figures {
     round: usize,
-    by_name: BTreeMap<&'static str, BTreeMap<usize, f64>>,
+    by_name: BTreeMap<String, BTreeMap<usize, f64>>,
 }
 
 impl Figures {
@@ -30,13 +30,13 @@ impl Figures {
     }
 
     /// Adds a figure of the current round and prints it.
-    pub fn add(&mut self, name: &'static str, figure: f64) {
+    pub fn add(&mut self, name: &str, figure: f64) {
         println!("  {name} {}", shown(figure));
-        self.by_name.entry(name).or_default().insert(self.round, figure);
+        self.by_name.entry(name.to_owned()).or_default().insert(self.round, figure);
     }
 
     /// Adds the ratio of two figures of the current round, if both were measured in it.
-    pub fn ratio(&mut self, name: &'static str, of: &str, to: &str) {
+    pub fn ratio(&mut self, name: &str, of: &str, to: &str) {
         let of_round = |figure: &str| self.by_name.get(figure)?.get(&self.round).copied();
         if let (Some(of), Some(to)) = (of_round(of), of_round(to)) {
             self.add(name, of / to);
@@ -49,13 +49,13 @@ impl Figures {
     }
 
     /// Returns the spread of each figure.
-    pub fn summary(&self) -> BTreeMap<&'static str, Spread> {
+    pub fn summary(&self) -> BTreeMap<&str, Spread> {
         let spread = |rounds: &BTreeMap<usize, f64>| Spread {
             median: median(rounds.values().copied().collect()),
             min: rounds.values().copied().fold(f64::INFINITY, f64::min),
             max: rounds.values().copied().fold(f64::NEG_INFINITY, f64::max),
         };
-        self.by_name.iter().map(|(name, rounds)| (*name, spread(rounds))).collect()
+        self.by_name.iter().map(|(name, rounds)| (name.as_str(), spread(rounds))).collect()
     }
 
     /// Prints the spread of each figure as a table.

@@ -1,6 +1,6 @@
 //! Compares the cost of an order in databases of different sizes.
 
-use std::{io, time::Instant};
+use std::{io, path::PathBuf, time::Instant};
 
 use clap::Args;
 use orderflow_tests::{Shop, VISA, history, until};
@@ -10,45 +10,60 @@ use crate::{
     figures::{Figures, per_second},
     load::{note_shipped, until_shipped},
     observe::QUIET,
+    plots,
 };
 
 /// Options of `growth`.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// Orders in the smaller database
-    #[arg(long, default_value_t = 10_000)]
-    small: i64,
-    /// Orders in the larger database; a million orders need 6 GB of disk
-    #[arg(long, default_value_t = 1_000_000)]
-    large: i64,
+    /// Orders in each database, the smallest first; a million orders need 6 GB of disk
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 1_000_000])]
+    sizes: Vec<i64>,
     /// Orders in each round
     #[arg(long, default_value_t = 5_000)]
     orders: usize,
     /// Rounds for each database, taken in turn
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Where to write the chart
+    #[arg(long, default_value = "bench/out")]
+    out: PathBuf,
 }
 
-/// Measures both databases and prints the figures.
+/// Measures the databases in turn, prints the figures and draws `growth.svg`.
 pub async fn run(arguments: Arguments) -> io::Result<()> {
     let mut figures = Figures::default();
-    let (mut small, mut large) = (filled(arguments.small).await, filled(arguments.large).await);
+    let mut shops = Vec::new();
+    for size in arguments.sizes {
+        shops.push((size, filled(size).await));
+    }
     for round in 1..=arguments.rounds {
         println!("round {round} of {}", arguments.rounds);
         figures.begin_round(round);
-        for (shop, rate, cost) in
-            [(&mut small, "drain_small", "cpu_ms_small"), (&mut large, "drain_large", "cpu_ms_large")]
-        {
+        for (size, shop) in &mut shops {
             let (shipped, milliseconds) = drain(shop, arguments.orders).await;
-            figures.add(rate, shipped);
-            figures.add(cost, milliseconds);
+            figures.add(&rate(*size), shipped);
+            figures.add(&cost(*size), milliseconds);
         }
-        // The ratio is inverted because the cost is seconds per order, and the figures are orders per second.
-        figures.ratio("cost_growth", "drain_small", "drain_large");
-        figures.ratio("cpu_growth", "cpu_ms_large", "cpu_ms_small");
+        if let [(smallest, _), .., (largest, _)] = shops[..] {
+            // The ratio is inverted because the cost is seconds per order, and the figures are orders per second.
+            figures.ratio("cost_growth", &rate(smallest), &rate(largest));
+            figures.ratio("cpu_growth", &cost(largest), &cost(smallest));
+        }
     }
     figures.print();
-    Ok(())
+    let bar = |(size, _): &(i64, Shop)| Some((format!("{size} orders in the database"), figures.median(&rate(*size))?));
+    plots::growth(&arguments.out, &shops.iter().filter_map(bar).collect::<Vec<_>>())
+}
+
+/// Returns the name of the figure for the orders shipped per second beside this many orders.
+fn rate(size: i64) -> String {
+    format!("drain_{size}")
+}
+
+/// Returns the name of the figure for the processor time per order beside this many orders.
+fn cost(size: i64) -> String {
+    format!("cpu_ms_{size}")
 }
 
 /// Opens a shop whose database has the history of this many orders.

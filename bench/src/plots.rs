@@ -43,15 +43,25 @@ const LOADS: [(u32, &str, &str); 4] = [
 /// # Errors
 /// Fails if a chart cannot be written.
 pub fn draw(figures: &Figures, out: &Path) -> io::Result<()> {
-    let bars: Vec<_> = BARS.iter().filter_map(|(name, title)| Some((*title, figures.median(name)?))).collect();
-    throughput(SVGBackend::new(&out.join("throughput.svg"), SIZE), &bars).map_err(io::Error::other)?;
+    let rates: Vec<_> =
+        BARS.iter().filter_map(|(name, title)| Some(((*title).to_owned(), figures.median(name)?))).collect();
+    bars(SVGBackend::new(&out.join("throughput.svg"), SIZE), &rates).map_err(io::Error::other)?;
     let of = |name: &str| figures.median(name);
     let loads: Vec<_> = LOADS.iter().filter_map(|(load, p50, p99)| Some((*load, of(p50)?, of(p99)?))).collect();
     latency(SVGBackend::new(&out.join("latency.svg"), SIZE), &loads).map_err(io::Error::other)
 }
 
-/// Draws one bar per figure, the first at the top.
-fn throughput<B: DrawingBackend>(backend: B, bars: &[(&str, f64)]) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+/// Draws `growth.svg`: a bar for each size of the database.
+///
+/// # Errors
+/// Fails if the chart cannot be written.
+pub fn growth(out: &Path, rates: &[(String, f64)]) -> io::Result<()> {
+    std::fs::create_dir_all(out)?;
+    bars(SVGBackend::new(&out.join("growth.svg"), SIZE), rates).map_err(io::Error::other)
+}
+
+/// Draws one bar per rate, the first at the top.
+fn bars<B: DrawingBackend>(backend: B, bars: &[(String, f64)]) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
     let area = backend.into_drawing_area();
     area.fill(&WHITE)?;
     let greatest = bars.iter().map(|(_, rate)| *rate).fold(1.0, f64::max);
