@@ -16,7 +16,7 @@ use crate::{
     housekeeping::{self, Forget},
     listen::ListenError,
     pipeline::{
-        failure_log::FailureLog, next_queue::NextQueues, pace::Reporter, reconciler::Reconciler,
+        failure_log::FailureLog, pace::Reporter, reconciler::Reconciler, retry_tiers::RetryTiers,
         worker_context::WorkerContext,
     },
     preflight::{self, NotSetUp},
@@ -188,7 +188,7 @@ async fn assemble(settings: Settings) -> Result<Assembled, RunError> {
     let check = BrokerCheck::new(&connector)?;
     let failures = FailureLog::start(database.clone());
     let process = WorkerContext {
-        next_queues: NextQueues::new(settings.worker.retry_delays.clone()),
+        retry_tiers: RetryTiers::new(settings.worker.retry_delays.clone()),
         config: Arc::new(settings.worker),
         database,
         connector,

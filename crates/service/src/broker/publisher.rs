@@ -7,7 +7,10 @@
 //! So after a refusal messages go one at a time until the refused one is known. Its kind is then tried once a minute
 //! while no other message is in flight; all other kinds are published as usual.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::{StreamExt as _, future::try_join_all, stream::FuturesUnordered};
 use lapin::{
@@ -93,6 +96,8 @@ struct Job {
 pub struct Publisher {
     jobs: mpsc::Sender<Job>,
     connected: watch::Receiver<bool>,
+    /// When RabbitMQ last confirmed a message.
+    last_confirm: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Publisher {
@@ -103,7 +108,7 @@ impl Publisher {
         let (jobs, waiting) = mpsc::channel(WAITING);
         let (connected_now, connected) = watch::channel(false);
         tokio::spawn(run(connector, waiting, connected_now, stop));
-        Self { jobs, connected }
+        Self { jobs, connected, last_confirm: Arc::default() }
     }
 
     /// Returns whether it is connected now.
@@ -126,8 +131,17 @@ impl Publisher {
     pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
         let began = Instant::now();
         let outcome = self.hand_over(message).await;
+        if outcome.is_ok() {
+            *self.last_confirm.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
         metrics::get().outbox.published(outcome.map_or_else(PublishError::as_str, |()| "confirmed"), began.elapsed());
         outcome
+    }
+
+    /// Returns whether RabbitMQ has confirmed any message since.
+    #[must_use]
+    pub fn has_confirmed_since(&self, since: Instant) -> bool {
+        self.last_confirm.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|last| last > since)
     }
 
     async fn hand_over(&self, message: Message) -> Result<(), PublishError> {
@@ -340,6 +354,7 @@ struct Sent {
 async fn put_on_wire(channel: &Channel, jobs: Vec<Job>) -> Result<Vec<Sent>, Broken> {
     let sending = jobs.into_iter().map(async |Job { message, done }| {
         let Message { exchange, routing_key, properties, body } = message;
+        // Not `mandatory`: lapin 4.12 gives a returned message to the next confirm, which may be another message's.
         let options = BasicPublishOptions::default();
         let sent = channel.basic_publish(exchange.into(), routing_key.into(), options, &body, properties).await;
         sent.map(|confirm| Sent { confirm, done })

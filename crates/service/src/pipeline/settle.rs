@@ -27,7 +27,7 @@ use crate::{
         event_metadata::{EventMetadata, attempt, event_id, log_span},
         failure_log::FailureLog,
         isolation,
-        next_queue::{NextQueue, NextQueues},
+        retry_tiers::RetryTiers,
     },
     process_identity,
     store::failures::FailedAttempt,
@@ -50,7 +50,7 @@ pub struct Settle {
     /// The work queue.
     pub queue: String,
     publisher: Publisher,
-    next_queues: NextQueues,
+    retry_tiers: RetryTiers,
     failures: FailureLog,
     /// The queue's metrics.
     pub metrics: QueueMetrics,
@@ -59,9 +59,9 @@ pub struct Settle {
 impl Settle {
     /// Returns the settler of this queue.
     #[must_use]
-    pub fn new(queue: String, publisher: Publisher, next_queues: NextQueues, failures: FailureLog) -> Self {
+    pub fn new(queue: String, publisher: Publisher, retry_tiers: RetryTiers, failures: FailureLog) -> Self {
         let metrics = metrics::of_queue(&queue);
-        Self { queue, publisher, next_queues, failures, metrics }
+        Self { queue, publisher, retry_tiers, failures, metrics }
     }
 
     /// Acknowledges deliveries whose work is committed.
@@ -96,8 +96,7 @@ impl Settle {
     }
 
     /// Moves a failed delivery to its next retry tier, or dead-letters it if no tier is left or retrying cannot help.
-    /// If RabbitMQ does not confirm it for that queue, moves it to another retry tier. `cause` is the trace context of
-    /// the step that failed.
+    /// Passes over a tier whose queue confirms nothing. `cause` is the trace context of the step that failed.
     pub async fn fail(&self, delivery: &Delivery, failure: &Failure, cause: Option<&str>) {
         let attempt = attempt(delivery);
         let head = EventMetadata::of(delivery);
@@ -107,14 +106,13 @@ impl Settle {
         // queue.
         let moved = self.move_on(delivery, attempt, failure).await;
         let line = log_span(&self.queue, Some(delivery), head.as_ref());
-        let Some((queue, failed)) = moved else {
+        let Some((delay, failed)) = moved else {
             line.in_scope(
                 || tracing::warn!(reason = %failure, "a failed event could not be moved to its next queue; it was requeued"),
             );
             step.put_back();
             return;
         };
-        let delay = queue.delay();
         line.in_scope(|| log(failure, delay));
         step.attempt_failed(&failed.reason, delay);
         match delay {
@@ -125,27 +123,30 @@ impl Settle {
         self.failures.record(failed);
     }
 
-    /// Publishes a failed delivery's copy to its next queue, then acknowledges the delivery. Returns the queue that has
-    /// it, or `None` after requeueing the delivery.
+    /// Publishes a failed delivery's copy to a retry tier or the dead-letter queue, then acknowledges the delivery.
+    /// Returns the delay of the tier that has it, or `None` after requeueing the delivery.
     async fn move_on(
         &self,
         delivery: &Delivery,
         attempt: u32,
         failure: &Failure,
-    ) -> Option<(NextQueue, FailedAttempt)> {
-        let wanted = self.wanted(attempt, failure);
+    ) -> Option<(Option<Duration>, FailedAttempt)> {
+        let wanted = self.delay(attempt, failure);
         let mut tries = Tries::new(delivery);
         while tries.next().await {
-            let queue = self.next_queues.choose(wanted, &self.queue);
-            let failed = self.failed(delivery, attempt, failure, queue.delay());
-            // The last attempt stays the last one when a retry tier stands in for the dead-letter queue.
-            let next_attempt = attempt.saturating_add(u32::from(wanted != NextQueue::DeadLetters));
-            let copy = self.copy(delivery, queue.exchange(), next_attempt, &failed);
-            let outcome = self.publish(copy).await;
-            self.next_queues.published(queue, &self.queue, outcome);
+            let delay = wanted.map(|wanted| self.retry_tiers.choose(wanted));
+            let (exchange, next_attempt) = match delay {
+                Some(delay) => (names::retry(delay), attempt.saturating_add(1)),
+                None => (names::DEAD_LETTERS.to_owned(), attempt),
+            };
+            let failed = self.failed(delivery, attempt, failure, delay);
+            let outcome = self.publish(self.copy(delivery, exchange, next_attempt, &failed)).await;
+            if let Some(delay) = delay {
+                self.retry_tiers.published(delay, outcome, &self.publisher);
+            }
             if outcome.is_ok() {
                 self.acknowledge(std::slice::from_ref(delivery)).await;
-                return Some((queue, failed));
+                return Some((delay, failed));
             }
         }
         self.requeue(delivery).await;
@@ -172,23 +173,21 @@ impl Settle {
         drop(delivery.acker.reject(BasicRejectOptions { requeue: true }).await);
     }
 
-    /// Returns the queue for the next attempt, or the dead-letter queue if there is no further attempt.
-    fn wanted(&self, attempt: u32, failure: &Failure) -> NextQueue {
-        let delays = self.next_queues.delays();
-        let delay = match failure {
+    /// Returns how long to wait before the next attempt; `None` if there is no further attempt.
+    fn delay(&self, attempt: u32, failure: &Failure) -> Option<Duration> {
+        let delays = self.retry_tiers.delays();
+        match failure {
             Failure::Reject { .. } | Failure::Misdirected { .. } => None,
             Failure::NotInLog { .. } if attempt > 1 => None,
             Failure::NotInLog { .. } => delays.after_attempt(1),
             Failure::Retry { after, .. } | Failure::ProviderUnavailable { after, .. } => {
-                delays.after_attempt(attempt).and_then(|usual| {
-                    let least = after.unwrap_or_default().max(usual);
-                    // The first tier that is long enough, or the last one if none is.
-                    let delays = delays.as_slice();
-                    delays.iter().find(|delay| **delay >= least).or(delays.last()).copied()
-                })
+                let usual = delays.after_attempt(attempt)?;
+                let least = after.unwrap_or_default().max(usual);
+                // The first tier that is long enough, or the last one if none is.
+                let delays = delays.as_slice();
+                delays.iter().find(|delay| **delay >= least).or(delays.last()).copied()
             }
-        };
-        delay.map_or(NextQueue::DeadLetters, NextQueue::Retry)
+        }
     }
 
     fn again(&self, delivery: &Delivery) -> Message {
@@ -312,8 +311,8 @@ mod tests {
         let publisher = Publisher::start(connector, stopped);
         let nowhere = crate::config::DatabaseConfig::at("postgres://127.0.0.1:1/none".to_owned());
         let database = crate::store::Database::new(&nowhere, "test", 1).expect("the URL is well-formed");
-        let queues = NextQueues::new("1s,10s,1m".parse().expect("a list"));
-        Settle::new("payment.order-created".to_owned(), publisher, queues, FailureLog::start(database))
+        let tiers = RetryTiers::new("1s,10s,1m".parse().expect("a list"));
+        Settle::new("payment.order-created".to_owned(), publisher, tiers, FailureLog::start(database))
     }
 
     fn delivery(exchange: &str, headers: &[(&str, AMQPValue)]) -> Delivery {
@@ -347,9 +346,9 @@ mod tests {
         let settle = settle();
         let transient = Failure::retry("busy");
         let seconds: Vec<_> =
-            (1..=4).map(|attempt| settle.wanted(attempt, &transient).delay().map(|delay| delay.as_secs())).collect();
+            (1..=4).map(|attempt| settle.delay(attempt, &transient).map(|delay| delay.as_secs())).collect();
         assert_eq!(seconds, [Some(1), Some(10), Some(60), None]);
-        assert_eq!(settle.wanted(1, &Failure::reject("broken")), NextQueue::DeadLetters);
+        assert_eq!(settle.delay(1, &Failure::reject("broken")), None);
     }
 
     #[tokio::test]
@@ -357,10 +356,10 @@ mod tests {
         let settle = settle();
         let retry_after =
             |seconds| Failure::Retry { why: "busy".to_owned(), after: Some(Duration::from_secs(seconds)) };
-        let seconds = |seconds| NextQueue::Retry(Duration::from_secs(seconds));
-        assert_eq!(settle.wanted(1, &retry_after(5)), seconds(10));
-        assert_eq!(settle.wanted(1, &retry_after(3_600)), seconds(60));
-        assert_eq!(settle.wanted(3, &retry_after(5)), seconds(60), "never sooner than the attempt's own tier");
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(settle.delay(1, &retry_after(5)), seconds(10));
+        assert_eq!(settle.delay(1, &retry_after(3_600)), seconds(60));
+        assert_eq!(settle.delay(3, &retry_after(5)), seconds(60), "never sooner than the attempt's own tier");
     }
 
     #[tokio::test]

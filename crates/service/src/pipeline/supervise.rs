@@ -179,7 +179,7 @@ async fn consume<H: Handler>(
         settle: Settle::new(
             consuming.subscription.queue(),
             process.publisher.clone(),
-            process.next_queues.clone(),
+            process.retry_tiers.clone(),
             process.failures.clone(),
         ),
         pause: pause.clone(),

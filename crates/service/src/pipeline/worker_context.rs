@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::{Connector, Publisher, Relay, SharedConnection},
     config::WorkerConfig,
-    pipeline::{failure_log::FailureLog, next_queue::NextQueues},
+    pipeline::{failure_log::FailureLog, retry_tiers::RetryTiers},
     store::Database,
 };
 
@@ -25,8 +25,8 @@ pub struct WorkerContext {
     pub connection: SharedConnection,
     /// Publishes retries and dead letters.
     pub publisher: Publisher,
-    /// The queues for failed events.
-    pub next_queues: NextQueues,
+    /// The retry tiers, and which of them to pass over.
+    pub retry_tiers: RetryTiers,
     /// Publishes the events that handlers record.
     pub relay: Relay,
     /// Records failed attempts.
