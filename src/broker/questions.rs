@@ -194,6 +194,9 @@ impl Management {
     /// Returns the names of quorum queues that accept and deliver nothing, because half or more of their members are
     /// offline. RabbitMQ lists such a queue as "down" or "minority".
     ///
+    /// RabbitMQ 4.0 counts each member on a running node as online, even if the queue cannot be read there; RabbitMQ 3.10
+    /// does not.
+    ///
     /// # Errors
     /// See [`ManagementError`].
     pub async fn unavailable_queues(&self) -> Result<Vec<String>, ManagementError> {

@@ -81,7 +81,7 @@ fn unavailable(found: &mut Checkup, queues: &[String]) {
     }
     found.found(
         "queues",
-        format!("RabbitMQ cannot serve {}: half or more of its members are offline.", some(queues)),
+        format!("RabbitMQ cannot serve {}: half or more members are offline.", some(queues)),
         "start the nodes that are not running, or restart the one that has the queue; if that does not help: \
          docs/RUNBOOK.md, \"RabbitMQ cannot read a queue\"",
     );
