@@ -27,8 +27,8 @@ const OWN: &[(&str, &str)] = &[(
     "SELECT count(*) FROM (SELECT 1 FROM faults.applied WHERE NOT recognised GROUP BY event_id, subscription HAVING count(*) > 1) AS one",
 )];
 
-/// Waits until all events are applied, and replays orders that an outage parked. Returns how many orders it replayed;
-/// `Err` says what is left.
+/// Waits until all events are applied; replays orders that an outage parked, and republishes what a recreated queue of
+/// the Python service lost. Returns how many orders it replayed; `Err` says what is left.
 pub async fn until_quiet(world: &World, within: Duration) -> Result<usize, String> {
     let deadline = Instant::now() + within;
     let mut ledger = Ledger::open(&world.shop).await;
@@ -45,6 +45,11 @@ pub async fn until_quiet(world: &World, within: Duration) -> Result<usize, Strin
             replayed += 1;
             let arguments = ["dlq", "replay", "--order", &order, "--yes"];
             drop(run("orderflow", &arguments, &world.shop.operator_settings()).await);
+        }
+        for queue in &world.to_republish {
+            let mut settings = world.shop.operator_settings();
+            settings.push(("RECONCILE_AFTER".to_owned(), "15s".to_owned()));
+            drop(run("orderflow", &["republish", "--missing", "--queue", queue, "--yes"], &settings).await);
         }
         sleep(Duration::from_millis(500)).await;
     }

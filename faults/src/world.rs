@@ -1,6 +1,7 @@
 //! The parts of a run: servers, the connections to them, and our processes.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -78,6 +79,9 @@ pub struct World {
     pub roster: Roster,
     /// Whether the services in examples/ are among them.
     pub examples: bool,
+    /// Queues of the Python service that were deleted and created again. It has no reconciler, so an operator republishes
+    /// their events.
+    pub to_republish: BTreeSet<String>,
     /// The credentials of our processes.
     pub credentials: Credentials,
     setup: Setup,
@@ -106,6 +110,7 @@ impl World {
         let (provider, mail) = (Stripe::start().await, MailServer::start().await);
         let mut world = Self {
             credentials: Credentials::make(&shop, roster()).await,
+            to_republish: BTreeSet::new(),
             shop,
             provider,
             mail,

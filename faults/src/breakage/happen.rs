@@ -289,7 +289,7 @@ impl Fault {
 
 /// Deletes the work queues and retry queues that RabbitMQ can no longer read and creates them again, as docs/RUNBOOK.md
 /// says. Leaves dead-letter queues as they are, because the run counts what is in them.
-async fn recreate_unreadable(world: &World) {
+async fn recreate_unreadable(world: &mut World) {
     // After a start queues come online one after the other.
     let deadline = Instant::now() + ONLINE_WITHIN;
     let mut unreadable = offline(world).await;
@@ -301,6 +301,8 @@ async fn recreate_unreadable(world: &World) {
         println!("{queue} is unreadable: deleting and creating it again");
         world.shop.manage(Method::DELETE, &format!("queues/{{vhost}}/{queue}")).await;
     }
+    let of_python = |queue: &&String| queue.split('.').next() == Some(FRAUD_CHECK.name);
+    world.to_republish.extend(unreadable.iter().filter(of_python).cloned());
     if !unreadable.is_empty() {
         // Just after startup RabbitMQ 3.10.8 may still refuse queues: 400, "noproc" of rabbit_fifo_dlx_sup.
         world.operate_while_starting(&["topology", "apply"]).await;
