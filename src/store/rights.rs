@@ -26,11 +26,15 @@ const SHARED_TABLES: [(&str, &str, Column); 7] = [
 /// The schemas that do not belong to a single service.
 const COMMON_SCHEMAS: [&str; 4] = ["messaging", "orders", "catalogue", "operations"];
 
+/// How long to wait for other hosts that do this. Each takes a second or two; shorter than our `statement_timeout`, so
+/// that the error names a lock as the cause.
+const TURN_TIMEOUT: &str = "25s";
+
 /// How long to wait for a table lock. New orders queue behind a waiting lock request.
 const LOCK_TIMEOUT: &str = "3s";
 
 /// The advisory lock that serializes hosts that do this concurrently on one database: "orderrig" in ASCII.
-const LOCK: i64 = 0x6f72_6465_7272_6967;
+pub const LOCK: i64 = 0x6f72_6465_7272_6967;
 
 /// The column that shows which service owns a row.
 #[derive(Debug, Clone, Copy)]
@@ -294,6 +298,7 @@ pub fn set_password(role: &Role, verifier: &str) -> String {
 /// Returns database errors, such as a role that may not create roles, or a table lock not obtained in time.
 pub async fn run(connection: &mut Connection, statements: &[String]) -> Result<(), StoreError> {
     let all = async |connection: &mut Connection| {
+        sql_query(format!("SET LOCAL lock_timeout = '{TURN_TIMEOUT}'")).execute(connection).await?;
         sql_query(format!("SELECT pg_advisory_xact_lock({LOCK})")).execute(connection).await?;
         sql_query(format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")).execute(connection).await?;
         for statement in statements {

@@ -1,7 +1,7 @@
 //! PostgreSQL roles: each kind of process has the rights that it needs and no others.
 
 use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
-use orderflow::store::discarded;
+use orderflow::store::{self, discarded};
 use orderflow_order::store::idempotency;
 use orderflow_service::store::{Connection, failures};
 use orderflow_tests::{
@@ -208,7 +208,11 @@ async fn roles_are_created_concurrently_and_by_the_printed_statements() {
     let shop = Shop::open().await;
     let settings = operator(&shop);
     let together = (0..4).map(|_| run("orderflow", &["rights", "apply"], &settings));
-    for made in futures::future::join_all(together).await {
+    // Another host takes longer than a statement usually waits for a lock (5 s).
+    let slow =
+        format!("DO $$ BEGIN PERFORM pg_advisory_xact_lock({}); PERFORM pg_sleep(6); END $$", store::rights::LOCK);
+    let (made, ()) = tokio::join!(futures::future::join_all(together), shop.execute(&slow));
+    for made in made {
         ended(&made, 0, &[]);
     }
     let rights = "SELECT string_agg(relname || coalesce(relacl::text, ''), ' ' ORDER BY relname) || (SELECT string_agg(pg_policies::text, ' ' ORDER BY tablename, policyname) FROM pg_policies) FROM pg_class WHERE relkind IN ('r', 'v')";

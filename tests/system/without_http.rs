@@ -91,8 +91,15 @@ async fn order_is_placed_once_and_cancelled_without_http() {
     let requested = "SELECT count(*) FROM messaging.event_log WHERE event = 'order.cancel-requested'";
     assert_eq!(shop.number(requested).await, 1);
 
-    // The order then continues like any other.
-    shop.start_worker(&[]).await;
+    // The order then continues like any other. Shipping comes first: the parcel could be booked before the request is
+    // handled.
+    shop.start_worker(&["shipping.*"]).await;
+    until("shipping has handled the request", async || {
+        let handled = "SELECT count(*) FROM messaging.inbox WHERE subscription = 'shipping.order-cancel-requested'";
+        if shop.number(handled).await == 1 { Ok(()) } else { Err(()) }
+    })
+    .await;
+    shop.start_worker_without(&["shipping.*"], &[]).await;
     shop.until_orders("cancelled", 1).await;
     let shipped = placing.place(placement("the key of another order", &wanted)).await.expect("it is placed");
     shop.until_orders("shipped", 1).await;
