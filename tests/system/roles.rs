@@ -8,7 +8,7 @@ use orderflow_tests::{
     DECLINED, Shop, VISA,
     own::{Own, Wanted},
     roles::{PASSWORD, close, database_as, make, operator, prefix},
-    run,
+    run, until,
 };
 use orderflow_worker::roster;
 use url::Url;
@@ -202,16 +202,30 @@ async fn front_end_and_readers_write_only_what_they_need() {
     close(shop).await;
 }
 
+/// Applies the rights' lock, as another host does, until this many commands have waited for it longer than a statement
+/// usually waits for a lock (5 s).
+async fn hold_rights(shop: &Shop, commands: i64) {
+    let mut other = shop.database().await;
+    let lock = format!("BEGIN; SELECT pg_advisory_xact_lock({})", store::rights::LOCK);
+    other.batch_execute(&lock).await.expect("it is locked");
+    let waiting = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+                   WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()
+                     AND waitstart < clock_timestamp() - interval '5.5 seconds'";
+    until("every command waits longer than usual", async || {
+        let count = shop.number(waiting).await;
+        if count == commands { Ok(()) } else { Err(count) }
+    })
+    .await;
+    other.batch_execute("COMMIT").await.expect("it is unlocked");
+}
+
 /// Several hosts may apply the rights concurrently and repeatedly, and the printed statements match what is applied.
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_are_created_concurrently_and_by_the_printed_statements() {
     let shop = Shop::open().await;
     let settings = operator(&shop);
     let together = (0..4).map(|_| run("orderflow", &["rights", "apply"], &settings));
-    // Another host takes longer than a statement usually waits for a lock (5 s).
-    let slow =
-        format!("DO $$ BEGIN PERFORM pg_advisory_xact_lock({}); PERFORM pg_sleep(6); END $$", store::rights::LOCK);
-    let (made, ()) = tokio::join!(futures::future::join_all(together), shop.execute(&slow));
+    let (made, ()) = tokio::join!(futures::future::join_all(together), hold_rights(&shop, 4));
     for made in made {
         ended(&made, 0, &[]);
     }
