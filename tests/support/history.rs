@@ -42,6 +42,7 @@ INSERT INTO payment.payments (order_id, payment_id, status, amount, currency, ch
     FROM public.fill;
 INSERT INTO inventory.reservations (order_id, outcome)
     SELECT id::uuid, CASE kind WHEN 'shipped' THEN 'reserved' ELSE 'released' END FROM public.fill WHERE kind <> 'declined';
+INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('MUG-BLUE', 'adjusted', 1000000000);
 INSERT INTO inventory.movements (sku, kind, quantity, order_id, occurred_at)
     SELECT 'MUG-BLUE', 'reserved', -1, id::uuid, to_timestamp(ms / 1000.0) FROM public.fill WHERE kind <> 'declined' ORDER BY n;
 INSERT INTO inventory.movements (sku, kind, quantity, order_id, occurred_at)
