@@ -1,5 +1,6 @@
 //! Tests of the whole system: real processes on real PostgreSQL and RabbitMQ.
 
+mod acknowledged;
 mod addresses;
 mod admin;
 mod admin_described;

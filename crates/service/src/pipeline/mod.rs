@@ -20,5 +20,7 @@ pub mod retry_transaction;
 pub mod settle;
 pub mod supervise;
 mod suspects;
+mod tries;
+pub mod unsettled;
 pub mod verify;
 pub mod worker_context;

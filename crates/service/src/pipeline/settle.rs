@@ -11,10 +11,8 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use orderflow_events::timestamp;
-use tokio::time::Instant;
 
 use crate::{
-    Backoff,
     broker::{
         Message, PublishError, Publisher,
         headers::{self, ALONE, ATTEMPT, FAILED_AT, QUEUE, REASON, WORKER},
@@ -28,6 +26,7 @@ use crate::{
         failure_log::FailureLog,
         isolation,
         retry_tiers::RetryTiers,
+        tries::Tries,
     },
     process_identity,
     store::failures::FailedAttempt,
@@ -36,13 +35,6 @@ use crate::{
 
 /// The longest reason, in characters: the management UI shows it in a table.
 const LONGEST_REASON: usize = 500;
-
-/// How long to retry publishing a failed delivery's copy before requeueing the delivery.
-///
-/// Minutes, because every requeue counts: a broker that accepts nothing for an hour must not drive messages to the
-/// queue's delivery limit (50). Together with a call's five minutes and twenty of waiting for a provider, it stays
-/// below the 30 minutes after which RabbitMQ closes the channel that holds a message.
-const PUBLISH_DEADLINE: Duration = Duration::from_secs(4 * 60);
 
 /// Settles the deliveries of one queue.
 #[derive(Debug, Clone)]
@@ -64,14 +56,20 @@ impl Settle {
         Self { queue, publisher, retry_tiers, failures, metrics }
     }
 
-    /// Acknowledges deliveries whose work is committed.
+    /// Acknowledges deliveries whose work is committed: `run` with one frame, which also acknowledges every earlier
+    /// delivery of the channel ([`Unsettled`](super::unsettled::Unsettled)), and each of `others` with its own.
     ///
-    /// If its channel is closed, RabbitMQ redelivers the message and the inbox recognises it.
-    pub async fn acknowledge(&self, deliveries: &[Delivery]) {
+    /// If their channel is closed, RabbitMQ redelivers the messages and the inbox recognises them.
+    pub async fn acknowledge(&self, run: &[Delivery], others: &[Delivery]) {
         fault::crash_here(CrashPoint::BeforeAck);
-        let outcomes = join_all(deliveries.iter().map(|one| one.acker.ack(BasicAckOptions::default()))).await;
+        let multiple = BasicAckOptions { multiple: run.len() > 1 };
+        let together = run.last().map(|last| (last, multiple, run.len()));
+        let one_by_one = others.iter().map(|one| (one, BasicAckOptions::default(), 1));
+        let frames = together.into_iter().chain(one_by_one).map(async |(delivery, options, deliveries)| {
+            if matches!(delivery.acker.ack(options).await, Ok(true)) { 0 } else { deliveries }
+        });
+        let lost: usize = join_all(frames).await.into_iter().sum();
         fault::crash_here(CrashPoint::AfterAck);
-        let lost = outcomes.iter().filter(|outcome| !matches!(outcome, Ok(true))).count();
         if lost > 0 {
             tracing::debug!(
                 queue = self.queue,
@@ -87,7 +85,7 @@ impl Settle {
         let mut tries = Tries::new(delivery);
         while tries.next().await {
             if self.publish(self.again(delivery)).await.is_ok() {
-                self.acknowledge(std::slice::from_ref(delivery)).await;
+                self.acknowledge(&[], std::slice::from_ref(delivery)).await;
                 self.metrics.settled(Outcome::PutBack, 1);
                 return;
             }
@@ -145,7 +143,7 @@ impl Settle {
                 self.retry_tiers.published(delay, outcome, &self.publisher);
             }
             if outcome.is_ok() {
-                self.acknowledge(std::slice::from_ref(delivery)).await;
+                self.acknowledge(&[], std::slice::from_ref(delivery)).await;
                 return Some((delay, failed));
             }
         }
@@ -239,29 +237,6 @@ impl Settle {
             tracing::debug!(queue = self.queue, %error, "a delivery's copy could not be published yet");
         }
         outcome
-    }
-}
-
-/// The tries to publish a delivery's copy: until the deadline, or until the delivery's channel is closed, because the
-/// broker then redelivers the message anyway.
-struct Tries<'d> {
-    delivery: &'d Delivery,
-    deadline: Instant,
-    backoff: Option<Backoff>,
-}
-
-impl<'d> Tries<'d> {
-    fn new(delivery: &'d Delivery) -> Self {
-        Self { delivery, deadline: Instant::now() + PUBLISH_DEADLINE, backoff: None }
-    }
-
-    /// Waits until the next try is due, the first one at once, and returns whether there is one.
-    async fn next(&mut self) -> bool {
-        match &mut self.backoff {
-            Some(backoff) => backoff.wait().await,
-            none => *none = Some(Backoff::default()),
-        }
-        self.delivery.acker.usable() && Instant::now() < self.deadline
     }
 }
 

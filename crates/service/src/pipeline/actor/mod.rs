@@ -30,6 +30,7 @@ use crate::{
         isolation::{self, Handling, LINGER},
         queue_context::{Event, QueueContext, Recordable},
         received::Received,
+        unsettled::Unsettled,
     },
     telemetry,
 };
@@ -62,6 +63,7 @@ pub struct Work<H> {
 pub struct QueueActor<H: Handler> {
     work: Work<H>,
     deliveries: Deliveries,
+    unsettled: Unsettled,
     arrived: Vec<Arc<Received>>,
     preparing: bool,
     ready: VecDeque<(Event<H>, H::Input)>,
@@ -92,6 +94,7 @@ impl<H: Handler> QueueActor<H> {
         Self {
             deliveries: Deliveries::new(settle.queue.clone(), settle.metrics.clone()),
             work,
+            unsettled: Unsettled::default(),
             arrived: Vec::new(),
             preparing: false,
             ready: VecDeque::new(),
@@ -204,6 +207,9 @@ impl<H: Handler> Actor for QueueActor<H> {
 /// Handles each delivery, and the end of the stream.
 impl<H: Handler> StreamHandler<lapin::Result<Delivery>> for QueueActor<H> {
     fn handle(&mut self, delivery: lapin::Result<Delivery>, context: &mut Self::Context) {
+        if let Ok(delivery) = &delivery {
+            self.unsettled.arrived(delivery);
+        }
         match delivery {
             // Deliveries that arrive during a drain return to the broker with the channel.
             Ok(delivery) if self.draining => self.leave_unacked(context, vec![delivery]),

@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use actix::Context;
 use futures::future::join_all;
-use lapin::message::Delivery;
+use lapin::{message::Delivery, types::DeliveryTag};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use crate::{
     failure::Failure,
     handler::Handler,
     metrics::Outcome,
-    pipeline::{acting::Mode, isolation, settle::Settle},
+    pipeline::{acting::Mode, isolation},
 };
 
 impl<H: Handler> QueueActor<H> {
@@ -28,34 +28,38 @@ impl<H: Handler> QueueActor<H> {
     }
 
     pub(super) fn acknowledge(&mut self, context: &mut Context<Self>, events: Vec<Uuid>) {
-        if !events.is_empty() {
-            self.settle(context, events, async move |settle, deliveries| settle.acknowledge(&deliveries).await);
+        if events.is_empty() {
+            return;
         }
+        let deliveries = self.deliveries.settling(&events);
+        let tags = tags(&deliveries);
+        let (run, others) = self.unsettled.run_of(deliveries);
+        let settle = self.work.queue.settle.clone();
+        self.settle(context, events, tags, async move { settle.acknowledge(&run, &others).await });
     }
 
     pub(super) fn fail(&mut self, context: &mut Context<Self>, event: Uuid, failure: Failure) {
         let cause = self.deliveries.get(event).and_then(|(_, event)| event.trace_context().map(str::to_owned));
-        self.settle(context, vec![event], async move |settle, deliveries| {
+        let deliveries = self.deliveries.settling(&[event]);
+        let tags = tags(&deliveries);
+        let settle = self.work.queue.settle.clone();
+        self.settle(context, vec![event], tags, async move {
             for delivery in &deliveries {
                 settle.fail(delivery, &failure, cause.as_deref()).await;
             }
         });
     }
 
-    /// Settles the deliveries of these events, forgets them, and takes in hand further deliveries that arrived
-    /// meanwhile.
-    fn settle<F>(
-        &mut self,
-        context: &mut Context<Self>,
-        events: Vec<Uuid>,
-        how: impl FnOnce(Settle, Vec<Delivery>) -> F,
-    ) where
+    /// Runs the settlement of these deliveries, then forgets them and their events. Takes in hand further deliveries of
+    /// the events that arrived meanwhile.
+    fn settle<F>(&mut self, context: &mut Context<Self>, events: Vec<Uuid>, tags: Vec<DeliveryTag>, settling: F)
+    where
         F: Future<Output = ()> + Send + 'static,
     {
-        let settling = how(self.work.queue.settle.clone(), self.deliveries.settling(&events));
         self.settling += 1;
         self.run(context, settling, move |actor, (), _| {
             actor.settling -= 1;
+            actor.unsettled.settled(&tags);
             let next = events.into_iter().filter_map(|event| actor.deliveries.settled(event));
             actor.arrived.extend(next);
         });
@@ -106,12 +110,11 @@ impl<H: Handler> QueueActor<H> {
         if deliveries.is_empty() {
             return;
         }
-        self.settling += 1;
         let queue = Arc::clone(&self.work.queue);
-        let putting_back = async move {
+        let tags = tags(&deliveries);
+        self.settle(context, Vec::new(), tags, async move {
             join_all(deliveries.iter().map(|delivery| queue.settle.republish_copy(delivery))).await;
-        };
-        self.run(context, putting_back, |actor, (), _| actor.settling -= 1);
+        });
     }
 
     /// Puts a message that was returned repeatedly at the end of its queue. Nothing more is begun meanwhile: a
@@ -133,9 +136,12 @@ impl<H: Handler> QueueActor<H> {
 
     /// Dead-letters a delivery that cannot be handled.
     pub(super) fn start_rejecting(&mut self, context: &mut Context<Self>, delivery: Delivery, failure: Failure) {
-        self.settling += 1;
         let queue = Arc::clone(&self.work.queue);
-        let rejecting = async move { queue.settle.fail(&delivery, &failure, None).await };
-        self.run(context, rejecting, |actor, (), _| actor.settling -= 1);
+        let tags = vec![delivery.delivery_tag];
+        self.settle(context, Vec::new(), tags, async move { queue.settle.fail(&delivery, &failure, None).await });
     }
+}
+
+fn tags(deliveries: &[Delivery]) -> Vec<DeliveryTag> {
+    deliveries.iter().map(|delivery| delivery.delivery_tag).collect()
 }

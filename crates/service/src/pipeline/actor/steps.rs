@@ -116,7 +116,7 @@ impl<H: Handler> QueueActor<H> {
             let too_soon = self.acknowledged_too_soon(&batch);
             let recording = async move {
                 if let Some(deliveries) = too_soon {
-                    queue.settle.acknowledge(&deliveries).await;
+                    queue.settle.acknowledge(&[], &deliveries).await;
                 }
                 record(&queue, batch).await
             };
