@@ -27,6 +27,7 @@ use crate::{
         isolation,
         retry_tiers::RetryTiers,
         tries::Tries,
+        unsettled::Run,
     },
     process_identity,
     store::failures::FailedAttempt,
@@ -56,19 +57,31 @@ impl Settle {
         Self { queue, publisher, retry_tiers, failures, metrics }
     }
 
-    /// Acknowledges deliveries whose work is committed: `run` with one frame, which also acknowledges every earlier
-    /// delivery of the channel ([`Unsettled`](super::unsettled::Unsettled)), and each of `others` with its own.
+    /// Acknowledges deliveries whose work or copies are safe, each with a frame of its own.
     ///
     /// If their channel is closed, RabbitMQ redelivers the messages and the inbox recognises them.
-    pub async fn acknowledge(&self, run: &[Delivery], others: &[Delivery]) {
+    pub async fn acknowledge(&self, deliveries: &[Delivery]) {
+        let frames = deliveries.iter().map(|delivery| (delivery, BasicAckOptions::default(), 1));
+        self.send_acknowledgements(frames).await;
+    }
+
+    /// Like [`Settle::acknowledge`], but with one frame for all deliveries of the run.
+    pub async fn acknowledge_run(&self, run: &Run) {
+        let count = run.deliveries().len();
+        let options = BasicAckOptions { multiple: count > 1 };
+        self.send_acknowledgements(run.deliveries().last().map(|last| (last, options, count))).await;
+    }
+
+    /// Sends acknowledgements: of a delivery, with these options, which settle this number of deliveries.
+    async fn send_acknowledgements(&self, frames: impl IntoIterator<Item = (&Delivery, BasicAckOptions, usize)>) {
         fault::crash_here(CrashPoint::BeforeAck);
-        let multiple = BasicAckOptions { multiple: run.len() > 1 };
-        let together = run.last().map(|last| (last, multiple, run.len()));
-        let one_by_one = others.iter().map(|one| (one, BasicAckOptions::default(), 1));
-        let frames = together.into_iter().chain(one_by_one).map(async |(delivery, options, deliveries)| {
-            if matches!(delivery.acker.ack(options).await, Ok(true)) { 0 } else { deliveries }
-        });
-        let lost: usize = join_all(frames).await.into_iter().sum();
+        let sending =
+            frames.into_iter().map(
+                async |(delivery, options, count)| {
+                    if matches!(delivery.acker.ack(options).await, Ok(true)) { 0 } else { count }
+                },
+            );
+        let lost: usize = join_all(sending).await.into_iter().sum();
         fault::crash_here(CrashPoint::AfterAck);
         if lost > 0 {
             tracing::debug!(
@@ -85,7 +98,7 @@ impl Settle {
         let mut tries = Tries::new(delivery);
         while tries.next().await {
             if self.publish(self.again(delivery)).await.is_ok() {
-                self.acknowledge(&[], std::slice::from_ref(delivery)).await;
+                self.acknowledge(std::slice::from_ref(delivery)).await;
                 self.metrics.settled(Outcome::PutBack, 1);
                 return;
             }
@@ -143,7 +156,7 @@ impl Settle {
                 self.retry_tiers.published(delay, outcome, &self.publisher);
             }
             if outcome.is_ok() {
-                self.acknowledge(&[], std::slice::from_ref(delivery)).await;
+                self.acknowledge(std::slice::from_ref(delivery)).await;
                 return Some((delay, failed));
             }
         }

@@ -4,36 +4,51 @@ use std::collections::BTreeSet;
 
 use lapin::{message::Delivery, types::DeliveryTag};
 
-/// The tags of a channel's deliveries that have arrived and are not settled.
+/// The tags of a channel's deliveries that have arrived and are not settled: those in hand, and those that are left to
+/// the channel, set aside or being put back.
 ///
-/// An acknowledgement with `multiple` settles every earlier delivery of its channel too. So it is safe only if each of
-/// them is either settled already or acknowledged by it. A delivery that is handled, retried, put back or left to its
-/// channel is in this set, and therefore ends every run.
+/// An acknowledgement with `multiple` settles every earlier delivery of its channel too. So a [`Run`] reaches past none
+/// of these deliveries.
+///
+/// Each channel needs its own, because tags start again with the channel. So this relies on lapin's automatic recovery
+/// being off.
 #[derive(Debug, Default)]
 pub struct Unsettled(BTreeSet<DeliveryTag>);
 
 impl Unsettled {
-    /// Adds a delivery. Call it for every delivery of the channel as it arrives, in the sequence of arrival.
+    /// Adds a delivery. Call it for every delivery of the channel, before any later one is settled.
     pub fn arrived(&mut self, delivery: &Delivery) {
         self.0.insert(delivery.delivery_tag);
     }
 
-    /// Removes deliveries. Call it only once their acknowledgement or rejection has been sent.
+    /// Removes deliveries. Call it only once their acknowledgement or rejection has been sent or their channel is
+    /// closed: lapin may send a later acknowledgement first.
     pub fn settled(&mut self, tags: &[DeliveryTag]) {
         for tag in tags {
             self.0.remove(tag);
         }
     }
 
-    /// Splits deliveries into those that can be acknowledged together and the others. The first are the longest run
-    /// that starts with the channel's oldest unsettled delivery, in the sequence of arrival.
+    /// Splits deliveries into the longest run that starts with the channel's oldest unsettled delivery, and the others.
     #[must_use]
-    pub fn run_of(&self, mut deliveries: Vec<Delivery>) -> (Vec<Delivery>, Vec<Delivery>) {
+    pub fn run_of(&self, mut deliveries: Vec<Delivery>) -> (Run, Vec<Delivery>) {
         deliveries.sort_unstable_by_key(|delivery| delivery.delivery_tag);
         let pairs = self.0.iter().zip(&deliveries);
         let length = pairs.take_while(|(oldest, delivery)| **oldest == delivery.delivery_tag).count();
         let others = deliveries.split_off(length);
-        (deliveries, others)
+        (Run(deliveries), others)
+    }
+}
+
+/// Deliveries that one frame can acknowledge, oldest first. Every earlier delivery of their channel is settled.
+#[derive(Debug)]
+pub struct Run(Vec<Delivery>);
+
+impl Run {
+    /// Returns the deliveries, oldest first.
+    #[must_use]
+    pub fn deliveries(&self) -> &[Delivery] {
+        &self.0
     }
 }
 
@@ -56,8 +71,8 @@ mod tests {
     /// Returns the tags that are acknowledged together, and the others.
     fn run_of(unsettled: &Unsettled, tags: &[DeliveryTag]) -> (Vec<DeliveryTag>, Vec<DeliveryTag>) {
         let (run, others) = unsettled.run_of(tags.iter().copied().map(delivery).collect());
-        let tags = |deliveries: Vec<Delivery>| deliveries.iter().map(|delivery| delivery.delivery_tag).collect();
-        (tags(run), tags(others))
+        let tags = |deliveries: &[Delivery]| deliveries.iter().map(|delivery| delivery.delivery_tag).collect();
+        (tags(run.deliveries()), tags(&others))
     }
 
     #[test]

@@ -35,7 +35,9 @@ impl<H: Handler> QueueActor<H> {
         let tags = tags(&deliveries);
         let (run, others) = self.unsettled.run_of(deliveries);
         let settle = self.work.queue.settle.clone();
-        self.settle(context, events, tags, async move { settle.acknowledge(&run, &others).await });
+        self.settle(context, events, tags, async move {
+            tokio::join!(settle.acknowledge_run(&run), settle.acknowledge(&others));
+        });
     }
 
     pub(super) fn fail(&mut self, context: &mut Context<Self>, event: Uuid, failure: Failure) {

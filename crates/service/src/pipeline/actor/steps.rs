@@ -116,7 +116,7 @@ impl<H: Handler> QueueActor<H> {
             let too_soon = self.acknowledged_too_soon(&batch);
             let recording = async move {
                 if let Some(deliveries) = too_soon {
-                    queue.settle.acknowledge(&[], &deliveries).await;
+                    queue.settle.acknowledge(&deliveries).await;
                 }
                 record(&queue, batch).await
             };
@@ -134,7 +134,8 @@ impl<H: Handler> QueueActor<H> {
     }
 
     /// Returns the deliveries of a batch to acknowledge before its commit, if a fault test has disabled that safeguard.
-    /// The fault runs must detect it.
+    /// The fault runs must detect it. Their tags stay in [`Unsettled`](crate::pipeline::unsettled::Unsettled), so such a
+    /// worker acknowledges one by one from then on.
     fn acknowledged_too_soon(&mut self, batch: &[Recordable<H>]) -> Option<Vec<Delivery>> {
         let events: Vec<_> = batch.iter().map(Recordable::id).collect();
         fault::without(Safeguard::AckAfterCommit).then(|| self.deliveries.settling(&events))
