@@ -78,6 +78,7 @@ mod queries;
 mod queues;
 mod readable;
 mod reading;
+mod refusals;
 mod registered;
 mod relay;
 mod release;

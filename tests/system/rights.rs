@@ -7,7 +7,7 @@ use lapin::{
 };
 use orderflow_events::EventKind;
 use orderflow_service::broker::names;
-use orderflow_tests::{DECLINED, Ended, Shop, VISA, queues, run};
+use orderflow_tests::{Ended, Shop, VISA, queues, run};
 use orderflow_worker::roster;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -298,43 +298,4 @@ async fn user_of_a_service_publishes_only_its_own_event_types_and_reads_only_its
     let wrong = "The user orderflow-payment has other rights in this virtual host than it should have";
     let found = doctor(&shop).await;
     assert!(found.out.split_whitespace().collect::<Vec<_>>().join(" ").contains(wrong), "{found:?}");
-}
-
-/// An event type that RabbitMQ refuses waits in the outbox, and the process still publishes all others, although each
-/// refusal closes the channel that they share.
-#[tokio::test(flavor = "multi_thread")]
-async fn event_type_without_publish_rights_waits_and_all_others_are_published() {
-    let mut shop = Shop::open().await;
-    make_users(&shop).await;
-    let narrow = json!({ "exchange": names::EVENTS, "write": "^payment\\.failed$", "read": "^$" });
-    shop.manage_with(Method::PUT, "topic-permissions/{vhost}/orderflow-payment", &narrow).await;
-    let web = shop.start_web().await;
-    for service in roster().names() {
-        let url = broker_as(&shop, service);
-        shop.start_worker_with(&[&format!("{service}.*")], &[("AMQP_URL", &url)]).await;
-    }
-    let payment = shop.workers().len()
-        - 1
-        - roster().names().iter().rev().position(|name| *name == "payment").expect("it is one");
-    let paid = web.orders(20, "MUG-BLUE", VISA).await;
-    web.orders(10, "MUG-BLUE", DECLINED).await;
-    shop.until_orders("payment_failed", 10).await;
-    shop.workers()[payment].until_logged("may not publish this").await;
-    // Messages that are in flight together with a refused one are published later, and nothing is lost.
-    web.orders(10, "MUG-BLUE", DECLINED).await;
-    shop.until_orders("payment_failed", 20).await;
-    shop.until_unpublished(20).await;
-    assert_eq!(shop.number("SELECT count(*) FROM messaging.outbox WHERE event <> 'payment.completed'").await, 0);
-    let log = shop.workers()[payment].log();
-    let broke = log.iter().filter(|line| line.contains("the publishing connection to RabbitMQ broke")).count();
-    assert!(broke <= 3, "{broke} times: {log:#?}");
-
-    make_users(&shop).await;
-    shop.workers().remove(payment).stop().await;
-    shop.execute("UPDATE messaging.outbox SET available_at = now()").await;
-    shop.start_worker_with(&["payment.*"], &[("AMQP_URL", &broker_as(&shop, "payment"))]).await;
-    for order in &paid {
-        web.until_status(order, "shipped").await;
-    }
-    shop.close().await;
 }

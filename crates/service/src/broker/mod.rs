@@ -6,6 +6,7 @@ pub mod headers;
 mod message;
 pub mod names;
 mod publisher;
+mod publishing;
 mod readiness;
 mod refusals;
 mod relay;

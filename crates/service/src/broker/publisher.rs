@@ -12,11 +12,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt as _, future::try_join_all, stream::FuturesUnordered};
-use lapin::{
-    Channel, Confirmation, ErrorKind, PublisherConfirm,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
-};
+use lapin::{Channel, options::ConfirmSelectOptions};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -25,31 +21,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     BrokerError, Connector, Message,
-    refusals::{Care, Verdict},
+    publishing::{Broken, CONFIRM_TIMEOUT, Ended, Job, serve},
+    refusals::Care,
 };
-use crate::{
-    Backoff,
-    fault::{self, CrashPoint, Safeguard},
-    metrics, telemetry,
-};
+use crate::{Backoff, metrics, telemetry};
 
 /// The most messages handed over by callers that are not yet on the wire.
 const WAITING: usize = 4_096;
-
-/// The most messages on the wire without a confirm. At any rate that we reach, far fewer are sent before the first
-/// confirm, which needs a round trip and writes to three disks.
-const UNCONFIRMED: usize = 4_096;
-
-/// How long a confirm may take: a broker in a memory or disk alarm accepts nothing at all. A message whose confirm did
-/// not come in time may still arrive.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How often to check an idle channel, so that a connection that broke while idle is reopened before the next message
-/// needs it.
-const LOOK_AFTER: Duration = Duration::from_millis(500);
-
-/// AMQP 0-9-1's reply code for an action that the user may not do.
-const ACCESS_REFUSED: u16 = 403;
 
 /// Why a message is not confirmed. The broker may still have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -82,13 +60,6 @@ impl PublishError {
             Self::TimedOut => "timed_out",
         }
     }
-}
-
-type Answer = oneshot::Sender<Result<(), PublishError>>;
-
-struct Job {
-    message: Message,
-    done: Answer,
 }
 
 /// A handle to the publishing task. Cheap to clone.
@@ -229,164 +200,4 @@ async fn open(connector: &Connector) -> Result<(lapin::Connection, Channel), Bro
         }
         Err(_) => Err(BrokerError::TimedOut(CONFIRM_TIMEOUT)),
     }
-}
-
-enum Ended {
-    Stopped,
-    Broken(Broken),
-}
-
-/// Why a channel can no longer be trusted.
-struct Broken {
-    why: String,
-    /// Whether the broker closed it because the user lacks a right.
-    forbidden: bool,
-}
-
-impl Broken {
-    fn because(why: impl Into<String>) -> Self {
-        Self { why: why.into(), forbidden: false }
-    }
-}
-
-impl From<lapin::Error> for Broken {
-    fn from(error: lapin::Error) -> Self {
-        let forbidden = matches!(error.kind(), ErrorKind::ProtocolError(amqp) if amqp.get_id() == ACCESS_REFUSED);
-        Self { why: telemetry::chain(&error), forbidden }
-    }
-}
-
-/// The most messages put on the wire together.
-const TOGETHER: usize = 256;
-
-/// Publishes until the channel breaks or the process stops. Reports events without a confirm as lost when it ends.
-async fn serve(
-    channel: &Channel,
-    waiting: &mut mpsc::Receiver<Job>,
-    care: &mut Care,
-    stop: &CancellationToken,
-) -> Ended {
-    let mut confirming = FuturesUnordered::new();
-    let mut look_after = tokio::time::interval(LOOK_AFTER);
-    let mut stopping = false;
-    let mut jobs = Vec::with_capacity(TOGETHER);
-    loop {
-        if stopping && confirming.is_empty() && waiting.is_empty() {
-            return Ended::Stopped;
-        }
-        let room = care.at_most(UNCONFIRMED).saturating_sub(confirming.len()).min(TOGETHER);
-        tokio::select! {
-            Some(confirmed) = confirming.next() => {
-                if let Err(why) = confirmed {
-                    return Ended::Broken(why);
-                }
-            }
-            count = waiting.recv_many(&mut jobs, room), if room > 0 => {
-                if count == 0 {
-                    return Ended::Stopped;
-                }
-                let (together, alone) = sort(&mut jobs, care);
-                match send(channel, together, care).await {
-                    Ok(sent) => confirming.extend(sent.into_iter().map(confirmed)),
-                    Err(broken) => return Ended::Broken(broken),
-                }
-                for job in alone {
-                    while let Some(confirmed) = confirming.next().await {
-                        if let Err(why) = confirmed {
-                            return Ended::Broken(why);
-                        }
-                    }
-                    if let Err(broken) = send_alone(channel, job, care).await {
-                        return Ended::Broken(broken);
-                    }
-                }
-            }
-            _ = look_after.tick() => {
-                if !channel.status().connected() {
-                    return Ended::Broken(Broken::because("the connection was closed"));
-                }
-            }
-            () = stop.cancelled(), if !stopping => stopping = true,
-        }
-    }
-}
-
-/// Refuses messages of kinds that were refused within the last minute. Returns the others, and separately those to send
-/// alone.
-fn sort(jobs: &mut Vec<Job>, care: &Care) -> (Vec<Job>, Vec<Job>) {
-    let (mut together, mut alone) = (Vec::with_capacity(jobs.len()), Vec::new());
-    for job in jobs.drain(..) {
-        match care.verdict(&job.message) {
-            Verdict::Refuse => drop(job.done.send(Err(PublishError::Forbidden))),
-            Verdict::SendAlone => alone.push(job),
-            Verdict::Send => together.push(job),
-        }
-    }
-    (together, alone)
-}
-
-/// Sends a message while no other is in flight, and waits for its confirm, so that a refusal affects no other message.
-async fn send_alone(channel: &Channel, job: Job, care: &mut Care) -> Result<(), Broken> {
-    care.sending(&job.message, true);
-    for sent in put_on_wire(channel, vec![job]).await? {
-        confirmed(sent).await?;
-    }
-    care.allowed();
-    Ok(())
-}
-
-/// Sends messages of kinds that were not refused.
-async fn send(channel: &Channel, jobs: Vec<Job>, care: &mut Care) -> Result<Vec<Sent>, Broken> {
-    for job in &jobs {
-        care.sending(&job.message, care.at_most(UNCONFIRMED) == 1);
-    }
-    put_on_wire(channel, jobs).await
-}
-
-/// A message on the wire.
-struct Sent {
-    confirm: PublisherConfirm,
-    done: Answer,
-}
-
-/// Puts messages on the wire together. Waiting for each one would cost two thread switches, to lapin's thread and back,
-/// and a write to the socket.
-async fn put_on_wire(channel: &Channel, jobs: Vec<Job>) -> Result<Vec<Sent>, Broken> {
-    let sending = jobs.into_iter().map(async |Job { message, done }| {
-        let Message { exchange, routing_key, properties, body } = message;
-        // Not `mandatory`: lapin 4.12 gives a returned message to the next confirm, which may be another message's.
-        let options = BasicPublishOptions::default();
-        let sent = channel.basic_publish(exchange.into(), routing_key.into(), options, &body, properties).await;
-        sent.map(|confirm| Sent { confirm, done })
-    });
-    // On failure the senders are dropped, and each caller gets `PublishError::Lost`.
-    let sent = match tokio::time::timeout(CONFIRM_TIMEOUT, try_join_all(sending)).await {
-        Ok(sent) => sent?,
-        Err(_) => return Err(Broken::because(format!("messages could not be sent within {CONFIRM_TIMEOUT:?}"))),
-    };
-    fault::crash_here(CrashPoint::AfterPublish);
-    Ok(sent)
-}
-
-/// Answers the caller when the confirm arrives; fails when the channel can no longer be trusted.
-async fn confirmed(Sent { confirm, done }: Sent) -> Result<(), Broken> {
-    let (answer, verdict) = if fault::without(Safeguard::Confirm) {
-        (Ok(()), Ok(()))
-    } else {
-        match tokio::time::timeout(CONFIRM_TIMEOUT, confirm).await {
-            Ok(Ok(Confirmation::Ack(_))) => (Ok(()), Ok(())),
-            Ok(Ok(Confirmation::Nack(_))) => (Err(PublishError::Refused), Ok(())),
-            Ok(Ok(Confirmation::NotRequested)) => {
-                (Err(PublishError::Lost), Err(Broken::because("the channel is not in confirm mode")))
-            }
-            Ok(Err(error)) => (Err(PublishError::Lost), Err(error.into())),
-            Err(_) => {
-                let why = format!("a message was not confirmed within {CONFIRM_TIMEOUT:?}");
-                (Err(PublishError::TimedOut), Err(Broken::because(why)))
-            }
-        }
-    };
-    // The caller may have stopped waiting.
-    let _ = done.send(answer);
-    verdict
 }

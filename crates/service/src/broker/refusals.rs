@@ -7,9 +7,14 @@ use tokio::time::Instant;
 
 use super::Message;
 
-/// How long a refused kind of event is not sent. Also how long messages go one at a time after a refusal whose cause is
-/// not known yet. As long as a relay's lease, so that the refused row is tried again within that time.
-const CAREFUL: Duration = Duration::from_secs(60);
+/// How long a refused kind of event is not sent: as long as a relay's lease, so that its rows are tried again with each
+/// lease.
+const NOT_SENT: Duration = Duration::from_secs(60);
+
+/// How long messages go one at a time after a refusal whose cause is not known yet. Longer than a relay's lease and the
+/// time to its next step: all rows that were lost together with the refused one come back within that time. With 60 s
+/// they came back too late, and were lost together again, for ever.
+const ONE_AT_A_TIME: Duration = Duration::from_secs(120);
 
 /// The most refused kinds to remember: far more than exist.
 const MOST_REFUSED: usize = 1_000;
@@ -69,7 +74,6 @@ impl Care {
 
     /// Records that the broker closed the channel because of a message in flight.
     pub(super) fn refused(&mut self) {
-        let until = Instant::now() + CAREFUL;
         match self.alone.take() {
             Some((exchange, key)) => {
                 tracing::error!(
@@ -81,10 +85,10 @@ impl Care {
                 if self.forbidden.len() >= MOST_REFUSED {
                     self.forbidden.clear();
                 }
-                self.forbidden.insert((exchange, key), until);
+                self.forbidden.insert((exchange, key), Instant::now() + NOT_SENT);
                 self.alone_until = None;
             }
-            None => self.alone_until = Some(until),
+            None => self.alone_until = Some(Instant::now() + ONE_AT_A_TIME),
         }
     }
 }
@@ -123,22 +127,25 @@ mod tests {
         assert_eq!((care.verdict(&refused), care.verdict(&other)), (Verdict::Refuse, Verdict::Send));
         assert_eq!(care.at_most(100), 100, "the cause is known");
 
-        tokio::time::advance(CAREFUL).await;
+        tokio::time::advance(NOT_SENT).await;
         assert_eq!(care.verdict(&refused), Verdict::SendAlone);
         care.sending(&refused, true);
         care.refused();
         assert_eq!(care.verdict(&refused), Verdict::Refuse, "refused for another minute");
-        tokio::time::advance(CAREFUL).await;
+        tokio::time::advance(NOT_SENT).await;
         care.sending(&refused, true);
         care.allowed();
         assert_eq!(care.verdict(&refused), Verdict::Send, "the user may publish it now");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn refusal_whose_cause_is_not_found_slows_publishing_for_a_minute_only() {
+    async fn refusal_whose_cause_is_not_found_slows_publishing_until_the_lost_rows_are_tried_again() {
         let mut care = Care::default();
         care.refused();
-        tokio::time::advance(CAREFUL).await;
+        // A lease of the outbox and the longest pause of its loop.
+        tokio::time::advance(Duration::from_millis(61_500)).await;
+        assert_eq!(care.at_most(100), 1);
+        tokio::time::advance(ONE_AT_A_TIME).await;
         assert_eq!(care.at_most(100), 100);
     }
 }
