@@ -185,7 +185,12 @@ fn one_place_settles_and_one_publishes() {
     let places = |name: &str| name == "crates/service/src/pipeline/settle.rs" || name == "src/broker/dead_letters.rs";
     only_in(&CODE, &settling, places, "only settle.rs settles, and dead_letters.rs for an operator");
     let publishing = ["basic_publish"];
-    only_in(&CODE, &publishing, |name| name == "crates/service/src/broker/publishing.rs", "only publishing.rs publishes");
+    only_in(
+        &CODE,
+        &publishing,
+        |name| name == "crates/service/src/broker/publishing.rs",
+        "only publishing.rs publishes",
+    );
 }
 
 /// The files that check whether an object exists, for which AMQP has passive declarations.

@@ -26,7 +26,7 @@ async fn let_payment_publish_only(shop: &Shop, keys: &str) {
 /// The refusal must be recognised although thousands of messages are being sent: lapin answers those that come too late
 /// with the channel's state, not with RabbitMQ's reason.
 #[tokio::test(flavor = "multi_thread")]
-async fn refused_message_is_found_at_once_among_thousands() {
+async fn refused_message_is_recognised_among_thousands() {
     const ALLOWED: usize = 3_000;
     let shop = Shop::open().await;
     make_users(&shop).await;
@@ -47,7 +47,7 @@ async fn refused_message_is_found_at_once_among_thousands() {
     };
     let allowed = std::iter::repeat_n(message("payment.something-new"), ALLOWED);
     let all: Vec<Message> = once(message("payment.completed")).chain(allowed).collect();
-    // Those that were in flight are lost together. From then on messages go one at a time, until the cause is found.
+    // Those that were in flight are lost together. Then one message of each kind goes alone.
     publish(all.clone()).await;
     let outcomes = publish(all).await;
     let failed: Vec<_> = outcomes.iter().enumerate().filter(|(_, outcome)| outcome.is_err()).collect();

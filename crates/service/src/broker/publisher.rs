@@ -4,8 +4,8 @@
 //! (seen with lapin 4.12: 90 to 244 of 32,000).
 //!
 //! RabbitMQ closes the channel when the user may not publish a kind of event, and does not say which message caused it.
-//! So after a refusal messages go one at a time until the refused one is known. Its kind is then tried once a minute
-//! while no other message is in flight; all other kinds are published as usual.
+//! So after a refusal the next message of each kind that was in flight goes alone, until the refused kind is known. It is
+//! then tried once a minute, alone; all other kinds are published as usual.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -134,7 +134,7 @@ async fn run(
 ) {
     let mut backoff = Backoff::default();
     let mut was_away = false;
-    let mut care = Care::default();
+    let (mut care, mut unsent) = (Care::default(), Vec::new());
     while !stop.is_cancelled() {
         match open(&connector).await {
             Ok((connection, channel)) => {
@@ -143,7 +143,7 @@ async fn run(
                 }
                 (backoff, was_away) = (Backoff::default(), false);
                 connected.send_replace(true);
-                let ended = serve(&channel, &mut waiting, &mut care, &stop).await;
+                let ended = serve(&channel, &mut waiting, &mut unsent, &mut care, &stop).await;
                 let forbidden = matches!(&ended, Ended::Broken(broken) if broken.forbidden);
                 connected.send_replace(forbidden);
                 if let Ended::Broken(Broken { why, .. }) = ended {
@@ -169,19 +169,20 @@ async fn run(
                 was_away = true;
             }
         }
-        refuse(&mut waiting);
+        refuse(&mut unsent, &mut waiting);
         tokio::select! {
             () = backoff.wait() => {}
             () = stop.cancelled() => {}
         }
     }
     waiting.close();
-    refuse(&mut waiting);
+    refuse(&mut unsent, &mut waiting);
 }
 
 /// Answers the messages that nobody will send, so that their callers do not wait.
-fn refuse(waiting: &mut mpsc::Receiver<Job>) {
-    while let Ok(job) = waiting.try_recv() {
+fn refuse(unsent: &mut Vec<Job>, waiting: &mut mpsc::Receiver<Job>) {
+    let waiting = std::iter::from_fn(|| waiting.try_recv().ok());
+    for job in unsent.drain(..).chain(waiting) {
         let _ = job.done.send(Err(PublishError::NotConnected));
     }
 }

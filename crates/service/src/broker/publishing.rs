@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use futures::{
-    FutureExt as _, StreamExt as _,
-    future::{BoxFuture, join_all},
-    stream::FuturesUnordered,
-};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use lapin::{Channel, Confirmation, ErrorKind, PublisherConfirm, options::BasicPublishOptions};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -31,8 +30,8 @@ const UNCONFIRMED: usize = 4_096;
 /// not come in time may still arrive.
 pub(super) const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long to wait for the answers of messages on the wire once their channel is closed. lapin answers them in the same
-/// step in which it closes the channel.
+/// How long to wait for the answers of messages on the wire once their channel is closed. lapin answers them right
+/// afterwards.
 const CAUSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often to check an idle channel, so that a connection that broke while idle is reopened before the next message
@@ -53,7 +52,7 @@ pub(super) struct Job {
 
 /// Why publishing on a channel ended.
 pub(super) enum Ended {
-    /// The process stops, and every message is answered.
+    /// The process stops.
     Stopped,
     /// The channel can no longer be trusted.
     Broken(Broken),
@@ -82,22 +81,24 @@ impl From<lapin::Error> for Broken {
 /// The answers to come for the messages on the wire.
 type Confirming = FuturesUnordered<BoxFuture<'static, Result<(), Broken>>>;
 
-/// Publishes until the channel breaks or the process stops. Reports events without a confirm as lost when it ends.
+/// Publishes until the channel breaks or the process stops. Messages without a confirm are then answered as lost.
+/// `unsent` keeps those that were taken and not put on the wire, at most [`TOGETHER`].
 pub(super) async fn serve(
     channel: &Channel,
     waiting: &mut mpsc::Receiver<Job>,
+    unsent: &mut Vec<Job>,
     care: &mut Care,
     stop: &CancellationToken,
 ) -> Ended {
     let mut confirming = Confirming::new();
-    match publish_until_stopped(channel, waiting, care, stop, &mut confirming).await {
+    match publish_until_stopped(channel, waiting, unsent, care, stop, &mut confirming).await {
         Ok(()) => Ended::Stopped,
         Err(broken) => Ended::Broken(cause(broken, confirming).await),
     }
 }
 
 /// Returns why the channel broke. If RabbitMQ closed it because of a message, lapin says so only to messages that are
-/// on the wire already. Everything else that uses the channel finds it closed, and may notice that first.
+/// on the wire. Later sends, and our check of the channel, only find it closed, and may notice first.
 async fn cause(noticed: Broken, mut confirming: Confirming) -> Broken {
     if noticed.forbidden {
         return noticed;
@@ -118,32 +119,26 @@ async fn cause(noticed: Broken, mut confirming: Confirming) -> Broken {
 async fn publish_until_stopped(
     channel: &Channel,
     waiting: &mut mpsc::Receiver<Job>,
+    unsent: &mut Vec<Job>,
     care: &mut Care,
     stop: &CancellationToken,
     confirming: &mut Confirming,
 ) -> Result<(), Broken> {
     let mut look_after = tokio::time::interval(LOOK_AFTER);
     let mut stopping = false;
-    let mut jobs = Vec::with_capacity(TOGETHER);
     loop {
+        while !unsent.is_empty() {
+            send(channel, unsent, care, confirming).await?;
+        }
         if stopping && confirming.is_empty() && waiting.is_empty() {
             return Ok(());
         }
-        let room = care.at_most(UNCONFIRMED).saturating_sub(confirming.len()).min(TOGETHER);
+        let room = UNCONFIRMED.saturating_sub(confirming.len()).min(TOGETHER);
         tokio::select! {
             Some(answer) = confirming.next() => answer?,
-            count = waiting.recv_many(&mut jobs, room), if room > 0 => {
+            count = waiting.recv_many(unsent, room), if room > 0 => {
                 if count == 0 {
                     return Ok(());
-                }
-                let (together, alone) = sort(&mut jobs, care);
-                send(channel, together, care, confirming).await?;
-                for job in alone {
-                    answered(confirming).await?;
-                    care.sending(&job.message, true);
-                    put_on_wire(channel, vec![job], confirming).await?;
-                    answered(confirming).await?;
-                    care.allowed();
                 }
             }
             _ = look_after.tick() => {
@@ -156,35 +151,44 @@ async fn publish_until_stopped(
     }
 }
 
-/// Waits until no message is in flight. A message whose kind was refused goes between two of these waits, so that
-/// another refusal affects no other message.
-async fn answered(confirming: &mut Confirming) -> Result<(), Broken> {
+/// Sends the messages against which nothing is known, and the first of those that may be refused, alone. Leaves the
+/// rest in `unsent`: the outcome may change what is known about them.
+async fn send(
+    channel: &Channel,
+    unsent: &mut Vec<Job>,
+    care: &mut Care,
+    confirming: &mut Confirming,
+) -> Result<(), Broken> {
+    let mut together = Vec::with_capacity(unsent.len());
+    for job in std::mem::take(unsent) {
+        match care.verdict(&job.message) {
+            Verdict::Refuse => drop(job.done.send(Err(PublishError::Forbidden))),
+            Verdict::SendAlone => unsent.push(job),
+            Verdict::Send => {
+                care.sending_together(&job.message);
+                together.push(job);
+            }
+        }
+    }
+    put_on_wire(channel, together, confirming).await?;
+    if unsent.is_empty() {
+        return Ok(());
+    }
+    until_answered(confirming).await?;
+    let alone = unsent.remove(0);
+    care.sending_alone(&alone.message);
+    put_on_wire(channel, vec![alone], confirming).await?;
+    until_answered(confirming).await?;
+    care.allowed();
+    Ok(())
+}
+
+/// Waits until no message is in flight.
+async fn until_answered(confirming: &mut Confirming) -> Result<(), Broken> {
     while let Some(answer) = confirming.next().await {
         answer?;
     }
     Ok(())
-}
-
-/// Refuses messages of kinds that were refused within the last minute. Returns the others, and separately those to send
-/// alone.
-fn sort(jobs: &mut Vec<Job>, care: &Care) -> (Vec<Job>, Vec<Job>) {
-    let (mut together, mut alone) = (Vec::with_capacity(jobs.len()), Vec::new());
-    for job in jobs.drain(..) {
-        match care.verdict(&job.message) {
-            Verdict::Refuse => drop(job.done.send(Err(PublishError::Forbidden))),
-            Verdict::SendAlone => alone.push(job),
-            Verdict::Send => together.push(job),
-        }
-    }
-    (together, alone)
-}
-
-/// Sends messages of kinds that were not refused.
-async fn send(channel: &Channel, jobs: Vec<Job>, care: &mut Care, confirming: &mut Confirming) -> Result<(), Broken> {
-    for job in &jobs {
-        care.sending(&job.message, care.at_most(UNCONFIRMED) == 1);
-    }
-    put_on_wire(channel, jobs, confirming).await
 }
 
 /// A message on the wire.
@@ -204,18 +208,27 @@ async fn put_on_wire(channel: &Channel, jobs: Vec<Job>, confirming: &mut Confirm
         // On failure the sender is dropped, and the caller gets `PublishError::Lost`.
         sent.map(|confirm| Sent { confirm, done })
     });
-    let Ok(outcomes) = tokio::time::timeout(CONFIRM_TIMEOUT, join_all(sending)).await else {
-        return Err(Broken::because(format!("messages could not be sent within {CONFIRM_TIMEOUT:?}")));
-    };
-    let mut sent = Ok(());
-    for outcome in outcomes {
-        match outcome {
-            Ok(message) => confirming.push(confirmed(message).boxed()),
-            Err(error) => sent = Err(error.into()),
+    let mut sending: FuturesUnordered<_> = sending.collect();
+    let deadline = Instant::now() + CONFIRM_TIMEOUT;
+    let mut broken = None;
+    loop {
+        match tokio::time::timeout_at(deadline, sending.next()).await {
+            Ok(Some(Ok(sent))) => confirming.push(confirmed(sent).boxed()),
+            Ok(Some(Err(error))) => broken = Some(error.into()),
+            Ok(None) => break,
+            Err(_) => {
+                broken = Some(Broken::because(format!("messages could not be sent within {CONFIRM_TIMEOUT:?}")));
+                break;
+            }
         }
     }
-    fault::crash_here(CrashPoint::AfterPublish);
-    sent
+    match broken {
+        Some(broken) => Err(broken),
+        None => {
+            fault::crash_here(CrashPoint::AfterPublish);
+            Ok(())
+        }
+    }
 }
 
 /// Answers the caller when the confirm arrives; fails when the channel can no longer be trusted.

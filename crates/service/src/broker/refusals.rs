@@ -1,33 +1,40 @@
-//! Tracks messages that the user may not publish. RabbitMQ closes the channel for such a message and does not say which
-//! one it was.
+//! Finds out which messages the user may not publish. RabbitMQ closes the channel for such a message, with everything in
+//! flight, and does not say which one it was.
+//!
+//! The right depends only on exchange and routing key. So after a refusal, each destination that was in use is a
+//! suspect: its next message goes alone. If RabbitMQ accepts that message, the destination is cleared; if it refuses
+//! it, the destination is known.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use super::Message;
 
-/// How long a refused kind of event is not sent: as long as a relay's lease, so that its rows are tried again with each
-/// lease.
+/// How long messages to a refused destination are not sent. As long as a relay's lease, so that its rows are tried again
+/// about once per lease.
 const NOT_SENT: Duration = Duration::from_secs(60);
 
-/// How long messages go one at a time after a refusal whose cause is not known yet. Longer than a relay's lease and the
-/// time to its next step: all rows that were lost together with the refused one come back within that time. With 60 s
-/// they came back too late, and were lost together again, for ever.
-const ONE_AT_A_TIME: Duration = Duration::from_secs(120);
+/// The most destinations to remember in each set: far more than exist.
+const MOST: usize = 1_000;
 
-/// The most refused kinds to remember: far more than exist.
-const MOST_REFUSED: usize = 1_000;
+/// An exchange and a routing key.
+type Destination = (String, String);
 
 /// What is known about messages that the user may not publish.
 #[derive(Debug, Default)]
 pub(super) struct Care {
-    /// The exchange and routing key of refused messages, and when to try one again.
-    forbidden: HashMap<(String, String), Instant>,
-    /// Until when messages go one at a time.
-    alone_until: Option<Instant>,
-    /// The destination of the only message in flight.
-    alone: Option<(String, String)>,
+    /// Where messages were sent together with others since the last refusal that was not explained.
+    in_use: HashSet<Destination>,
+    /// Destinations that were in use at such a refusal.
+    suspects: HashSet<Destination>,
+    /// Refused destinations, and when to try each again.
+    forbidden: HashMap<Destination, Instant>,
+    /// The destination of the message that is in flight alone.
+    alone: Option<Destination>,
 }
 
 /// What to do with a message.
@@ -35,7 +42,7 @@ pub(super) struct Care {
 pub(super) enum Verdict {
     /// Nothing is known against it.
     Send,
-    /// Such a message was refused: send it when no other is in flight.
+    /// It may be refused: send it when no other is in flight.
     SendAlone,
     /// Such a message was refused recently: do not send it.
     Refuse,
@@ -44,57 +51,59 @@ pub(super) enum Verdict {
 impl Care {
     /// Returns what to do with a message.
     pub(super) fn verdict(&self, message: &Message) -> Verdict {
-        // Usually nothing is refused; then this copies no name.
-        if self.forbidden.is_empty() {
-            return Verdict::Send;
-        }
-        match self.forbidden.get(&destination(message)) {
-            None => Verdict::Send,
+        let destination = destination(message);
+        match self.forbidden.get(&destination) {
             Some(again) if *again > Instant::now() => Verdict::Refuse,
-            Some(_) => Verdict::SendAlone,
+            None if !self.suspects.contains(&destination) => Verdict::Send,
+            Some(_) | None => Verdict::SendAlone,
         }
     }
 
-    /// Records that the broker accepted a message that was sent alone.
+    /// Records that a message is sent together with others.
+    pub(super) fn sending_together(&mut self, message: &Message) {
+        self.alone = None;
+        if self.in_use.len() >= MOST {
+            self.in_use.clear();
+        }
+        self.in_use.insert(destination(message));
+    }
+
+    /// Records that a message is sent while no other is in flight.
+    pub(super) fn sending_alone(&mut self, message: &Message) {
+        self.alone = Some(destination(message));
+    }
+
+    /// Records that the broker answered the message that was sent alone.
     pub(super) fn allowed(&mut self) {
         if let Some(destination) = self.alone.take() {
+            self.suspects.remove(&destination);
             self.forbidden.remove(&destination);
         }
     }
 
-    /// Returns how many messages may be in flight; `usually` while nothing is refused.
-    pub(super) fn at_most(&self, usually: usize) -> usize {
-        if self.alone_until.is_some_and(|until| until > Instant::now()) { 1 } else { usually }
-    }
-
-    /// Records the destination of a message that is `alone` in flight.
-    pub(super) fn sending(&mut self, message: &Message, alone: bool) {
-        self.alone = alone.then(|| destination(message));
-    }
-
     /// Records that the broker closed the channel because of a message in flight.
     pub(super) fn refused(&mut self) {
-        match self.alone.take() {
-            Some((exchange, key)) => {
-                tracing::error!(
-                    exchange,
-                    key,
-                    hint = "`orderflow topology apply` sets what each user may publish; `orderflow doctor` names who may not",
-                    "the user in AMQP_URL may not publish this event; it stays in the outbox, and other events are published"
-                );
-                if self.forbidden.len() >= MOST_REFUSED {
-                    self.forbidden.clear();
-                }
-                self.forbidden.insert((exchange, key), Instant::now() + NOT_SENT);
-                self.alone_until = None;
-            }
-            None => self.alone_until = Some(Instant::now() + ONE_AT_A_TIME),
+        let Some(destination) = self.alone.take() else {
+            self.suspects = std::mem::take(&mut self.in_use);
+            return;
+        };
+        let (exchange, key) = &destination;
+        tracing::error!(
+            exchange,
+            key,
+            hint = "`orderflow topology apply` sets what each user may publish; `orderflow doctor` names who may not",
+            "the user in AMQP_URL may not publish this event; it stays in the outbox, and other events are published"
+        );
+        self.suspects.remove(&destination);
+        if self.forbidden.len() >= MOST {
+            self.forbidden.clear();
         }
+        self.forbidden.insert(destination, Instant::now() + NOT_SENT);
     }
 }
 
-fn destination(message: &Message) -> (String, String) {
-    (message.exchange.to_string(), message.routing_key.to_string())
+fn destination(message: &Message) -> Destination {
+    (message.exchange.clone(), message.routing_key.clone())
 }
 
 #[cfg(test)]
@@ -112,40 +121,59 @@ mod tests {
         }
     }
 
+    /// Sends these messages together; RabbitMQ refuses one of them.
+    fn refused_together(care: &mut Care, messages: [&Message; 2]) {
+        messages.into_iter().for_each(|message| care.sending_together(message));
+        care.refused();
+    }
+
+    fn refused_alone(care: &mut Care, message: &Message) {
+        assert_eq!(care.verdict(message), Verdict::SendAlone);
+        care.sending_alone(message);
+        care.refused();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn refused_kind_is_isolated_and_tried_once_a_minute_while_others_are_published() {
-        let (mut care, refused, other) = (Care::default(), event("payment.completed"), event("order.created"));
-        assert_eq!((care.verdict(&refused), care.at_most(100)), (Verdict::Send, 100));
+        let (mut care, refused, other) = (Care::default(), event("payment.completed"), event("payment.failed"));
+        assert_eq!(care.verdict(&refused), Verdict::Send);
+        refused_together(&mut care, [&other, &refused]);
+        assert_eq!(care.verdict(&event("payment.voided")), Verdict::Send, "it was not in flight");
 
-        // Many were in flight, so the cause is not known yet.
-        care.refused();
-        assert_eq!((care.verdict(&refused), care.at_most(100)), (Verdict::Send, 1));
-        care.sending(&other, true);
+        assert_eq!(care.verdict(&other), Verdict::SendAlone);
+        care.sending_alone(&other);
         care.allowed();
-        care.sending(&refused, true);
-        care.refused();
+        refused_alone(&mut care, &refused);
         assert_eq!((care.verdict(&refused), care.verdict(&other)), (Verdict::Refuse, Verdict::Send));
-        assert_eq!(care.at_most(100), 100, "the cause is known");
 
         tokio::time::advance(NOT_SENT).await;
-        assert_eq!(care.verdict(&refused), Verdict::SendAlone);
-        care.sending(&refused, true);
-        care.refused();
+        refused_alone(&mut care, &refused);
         assert_eq!(care.verdict(&refused), Verdict::Refuse, "refused for another minute");
         tokio::time::advance(NOT_SENT).await;
-        care.sending(&refused, true);
+        care.sending_alone(&refused);
         care.allowed();
         assert_eq!(care.verdict(&refused), Verdict::Send, "the user may publish it now");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn refusal_whose_cause_is_not_found_slows_publishing_until_the_lost_rows_are_tried_again() {
-        let mut care = Care::default();
-        care.refused();
-        // A lease of the outbox and the longest pause of its loop.
-        tokio::time::advance(Duration::from_millis(61_500)).await;
-        assert_eq!(care.at_most(100), 1);
-        tokio::time::advance(ONE_AT_A_TIME).await;
-        assert_eq!(care.at_most(100), 100);
+    async fn second_refused_kind_is_found_while_the_first_is_refused_again() {
+        let (mut care, known, rare) = (Care::default(), event("payment.completed"), event("payment.refunded"));
+        refused_together(&mut care, [&known, &event("payment.failed")]);
+        refused_alone(&mut care, &known);
+        refused_together(&mut care, [&rare, &event("payment.failed")]);
+        tokio::time::advance(NOT_SENT).await;
+        refused_alone(&mut care, &known);
+        refused_alone(&mut care, &rare);
+        assert_eq!((care.verdict(&known), care.verdict(&rare)), (Verdict::Refuse, Verdict::Refuse));
+    }
+
+    #[tokio::test]
+    async fn refusal_is_not_blamed_on_a_message_that_was_alone_earlier() {
+        let (mut care, suspect, other) = (Care::default(), event("payment.completed"), event("payment.failed"));
+        refused_together(&mut care, [&suspect, &other]);
+        // The connection broke for another reason while it was in flight.
+        care.sending_alone(&suspect);
+        refused_together(&mut care, [&event("payment.voided"), &event("payment.refunded")]);
+        assert_eq!(care.verdict(&suspect), Verdict::SendAlone);
     }
 }
