@@ -62,25 +62,28 @@ impl Settle {
     /// If their channel is closed, RabbitMQ redelivers the messages and the inbox recognises them.
     pub async fn acknowledge(&self, deliveries: &[Delivery]) {
         let frames = deliveries.iter().map(|delivery| (delivery, BasicAckOptions::default(), 1));
-        self.send_acknowledgements(frames).await;
+        self.send_acknowledgements(frames.collect()).await;
     }
 
     /// Like [`Settle::acknowledge`], but with one frame for all deliveries of the run.
     pub async fn acknowledge_run(&self, run: &Run) {
         let count = run.deliveries().len();
         let options = BasicAckOptions { multiple: count > 1 };
-        self.send_acknowledgements(run.deliveries().last().map(|last| (last, options, count))).await;
+        let frame = run.deliveries().last().map(|last| (last, options, count));
+        self.send_acknowledgements(frame.into_iter().collect()).await;
     }
 
-    /// Sends acknowledgements: of a delivery, with these options, which settle this number of deliveries.
-    async fn send_acknowledgements(&self, frames: impl IntoIterator<Item = (&Delivery, BasicAckOptions, usize)>) {
+    /// Sends acknowledgements: each of a delivery, with these options, which settle this number of deliveries.
+    async fn send_acknowledgements(&self, frames: Vec<(&Delivery, BasicAckOptions, usize)>) {
+        if frames.is_empty() {
+            return;
+        }
         fault::crash_here(CrashPoint::BeforeAck);
         let sending =
-            frames.into_iter().map(
-                async |(delivery, options, count)| {
-                    if matches!(delivery.acker.ack(options).await, Ok(true)) { 0 } else { count }
-                },
-            );
+            frames.into_iter().map(async |(delivery, options, count)| match delivery.acker.ack(options).await {
+                Ok(true) => 0,
+                Ok(false) | Err(_) => count,
+            });
         let lost: usize = join_all(sending).await.into_iter().sum();
         fault::crash_here(CrashPoint::AfterAck);
         if lost > 0 {
