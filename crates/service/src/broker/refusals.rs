@@ -84,7 +84,10 @@ impl Care {
     /// Records that the broker closed the channel because of a message in flight.
     pub(super) fn refused(&mut self) {
         let Some(destination) = self.alone.take() else {
-            self.suspects = std::mem::take(&mut self.in_use);
+            if self.suspects.len() >= MOST {
+                self.suspects.clear();
+            }
+            self.suspects.extend(self.in_use.drain());
             return;
         };
         let (exchange, key) = &destination;
