@@ -85,6 +85,7 @@ mod release;
 mod rented;
 mod republish;
 mod retention;
+mod retention_roles;
 mod rights;
 mod roles;
 mod scaling;
