@@ -1,8 +1,14 @@
 //! Places orders at a steady rate for a long time, to show what slows down and what grows.
 
-use std::{fmt::Write as _, fs, io, path::PathBuf, time::Duration};
+use std::{
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
+use tokio::task::spawn_blocking;
 
 use crate::{
     figures::{mebibytes, median},
@@ -55,7 +61,7 @@ pub async fn run(arguments: Arguments) -> io::Result<()> {
     let mut minutes = Vec::new();
     println!("minute  placed  accepted p99 ms   open  front end MiB  worker MiB  dead rows  database MiB");
     for number in 1..=arguments.minutes {
-        let minute = one_minute(&mut load, arguments.rate).await;
+        let minute = one_minute(&mut load, arguments.rate).await?;
         let Minute { placed, accepted_p99, open, web_mib, worker_mib, dead_rows, database_mib } = minute;
         println!(
             "{number:>6}  {placed:>6}  {accepted_p99:>15.1}  {open:>5}  {web_mib:>13.1}  {worker_mib:>10.1}  {dead_rows:>9}  {database_mib:>12}"
@@ -72,13 +78,16 @@ pub async fn run(arguments: Arguments) -> io::Result<()> {
     Ok(())
 }
 
-async fn one_minute(load: &mut Load, rate: f64) -> Minute {
+async fn one_minute(load: &mut Load, rate: f64) -> io::Result<Minute> {
+    let mails = load.shop.mail_directory();
+    let removing = spawn_blocking(move || remove_mails(&mails));
     let placed = load.place(rate, MINUTE).await;
+    removing.await??;
     load.note(&placed).await;
     let query = "SELECT sum(n_dead_tup)::bigint FROM pg_stat_user_tables";
     let dead_rows = load.shop.number(query).await;
     let database_mib = load.shop.number("SELECT pg_database_size(current_database()) >> 20").await;
-    Minute {
+    Ok(Minute {
         placed: placed.len(),
         accepted_p99: accepted_p99(&placed),
         open: load.open().await,
@@ -86,7 +95,19 @@ async fn one_minute(load: &mut Load, rate: f64) -> Minute {
         worker_mib: mebibytes(load.shop.workers(), "VmRSS"),
         dead_rows,
         database_mib,
+    })
+}
+
+/// Removes the mails written so far. Shops under test write them to memory, which half an hour's mails would fill. Mails
+/// that are being written have a different extension and are kept.
+fn remove_mails(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "eml") {
+            fs::remove_file(path)?;
+        }
     }
+    Ok(())
 }
 
 /// Returns, for the orders accepted in each minute, the median and the 99th percentile from the answer 202 to shipped,
