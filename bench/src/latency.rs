@@ -44,10 +44,10 @@ pub struct Latency {
 /// # Panics
 /// Panics if an order is refused or does not ship.
 pub async fn measure(rate: f64, seconds: u32) -> Latency {
-    let mut load = Load::start().await;
+    let load = Load::start().await;
     let placed = load.place(rate, Duration::from_secs(seconds.into())).await;
     load.until_shipped().await;
-    load.note(&placed).await;
+    load.note(1, &placed).await;
     let shipped = async |share: &str| {
         let query = format!(
             "SELECT (1e6 * extract(epoch FROM percentile_disc({share}) WITHIN GROUP (ORDER BY at - answered)))::bigint

@@ -1,11 +1,12 @@
 //! A shop under a steady load that records when each order was accepted and shipped.
 
 use std::{
+    cell::Cell,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use orderflow_tests::{Shop, VISA, Web, until_measured};
+use orderflow_tests::{Shop, VISA, Web, run, until_measured};
 use tokio::task::JoinSet;
 
 use crate::observe::QUIET;
@@ -14,19 +15,13 @@ use crate::observe::QUIET;
 /// is not included. `bench.shipped` is unlogged, so that recording costs the database next to nothing.
 const NOTE_SHIPPED: [&str; 5] = [
     "CREATE SCHEMA bench",
-    "CREATE TABLE bench.placed (order_id uuid, answered timestamptz)",
+    "CREATE TABLE bench.placed (part int, order_id uuid, answered timestamptz)",
     "CREATE UNLOGGED TABLE bench.shipped (order_id uuid PRIMARY KEY, at timestamptz)",
     "CREATE FUNCTION bench.shipped() RETURNS trigger LANGUAGE plpgsql AS
      $$ BEGIN INSERT INTO bench.shipped VALUES (NEW.id, clock_timestamp()); RETURN NULL; END $$",
     "CREATE CONSTRAINT TRIGGER shipped AFTER UPDATE ON orders.orders DEFERRABLE INITIALLY DEFERRED
      FOR EACH ROW WHEN (NEW.status = 'shipped') EXECUTE FUNCTION bench.shipped()",
 ];
-
-/// Adds a billion mugs to the stock. The catalogue's million is sold out after half an hour at 530 orders/s.
-const RESTOCK: &str = "
-    WITH adjusted AS (
-        INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('MUG-BLUE', 'adjusted', 1000000000) RETURNING *)
-    UPDATE inventory.stock SET available = available + quantity FROM adjusted WHERE stock.sku = adjusted.sku";
 
 /// Orders placed before those that count. They make the programs open connections and prepare statements.
 const WARM_UP: usize = 100;
@@ -36,7 +31,7 @@ pub struct Load {
     /// The shop.
     pub shop: Shop,
     web: Arc<Web>,
-    placed: usize,
+    placed: Cell<usize>,
 }
 
 /// An accepted order.
@@ -53,11 +48,11 @@ impl Load {
     pub async fn start() -> Self {
         let mut shop = Shop::open().await;
         note_shipped(&shop).await;
-        shop.execute(RESTOCK).await;
+        restock(&shop).await;
         let web = Arc::new(shop.start_web_with(&QUIET).await);
         shop.start_worker_with(&[], &QUIET).await;
         web.orders(WARM_UP, "MUG-BLUE", VISA).await;
-        let load = Self { shop, web, placed: WARM_UP };
+        let load = Self { shop, web, placed: Cell::new(WARM_UP) };
         load.until_shipped().await;
         load
     }
@@ -67,7 +62,7 @@ impl Load {
     ///
     /// # Panics
     /// Panics if an order is refused.
-    pub async fn place(&mut self, rate: f64, time: Duration) -> Vec<Placed> {
+    pub async fn place(&self, rate: f64, time: Duration) -> Vec<Placed> {
         let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
         let until = Instant::now() + time;
         let mut placing = JoinSet::new();
@@ -76,15 +71,15 @@ impl Load {
             placing.spawn(place_one(Arc::clone(&self.web)));
         }
         let placed = placing.join_all().await;
-        self.placed += placed.len();
+        self.placed.set(self.placed.get() + placed.len());
         placed
     }
 
-    /// Writes the times at which these orders were accepted to `bench.placed`.
-    pub async fn note(&self, placed: &[Placed]) {
+    /// Writes the times at which these orders were accepted to `bench.placed`, as the orders of this part of the run.
+    pub async fn note(&self, part: u32, placed: &[Placed]) {
         for rows in placed.chunks(1_000) {
             let rows: Vec<_> =
-                rows.iter().map(|one| format!("('{}', to_timestamp({}))", one.order, one.answered)).collect();
+                rows.iter().map(|one| format!("({part}, '{}', to_timestamp({}))", one.order, one.answered)).collect();
             self.shop.execute(&format!("INSERT INTO bench.placed VALUES {}", rows.join(","))).await;
         }
     }
@@ -93,12 +88,12 @@ impl Load {
     /// second old.
     pub async fn open(&self) -> i64 {
         let query = "SELECT coalesce(sum(n_tup_ins), 0)::bigint FROM pg_stat_user_tables WHERE schemaname = 'bench' AND relname = 'shipped'";
-        i64::try_from(self.placed).unwrap_or(i64::MAX) - self.shop.number(query).await
+        i64::try_from(self.placed.get()).unwrap_or(i64::MAX) - self.shop.number(query).await
     }
 
     /// Waits until every order has shipped.
     pub async fn until_shipped(&self) {
-        until_shipped(&self.shop, self.placed).await;
+        until_shipped(&self.shop, self.placed.get()).await;
     }
 }
 
@@ -118,6 +113,12 @@ pub async fn until_shipped(shop: &Shop, orders: usize) {
         if count >= wanted { Ok(()) } else { Err(count) }
     })
     .await;
+}
+
+/// Makes a billion mugs orderable. The catalogue's million is sold out after half an hour at 530 orders/s.
+async fn restock(shop: &Shop) {
+    let set = run("orderflow", &["stock", "set", "MUG-BLUE", "1000000000"], &shop.operator_settings()).await;
+    assert_eq!(set.code, Some(0), "{set:?}");
 }
 
 async fn place_one(web: Arc<Web>) -> Placed {

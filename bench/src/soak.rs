@@ -8,11 +8,11 @@ use std::{
 };
 
 use clap::Args;
-use tokio::task::spawn_blocking;
+use tokio::{join, task::spawn_blocking};
 
 use crate::{
     figures::{mebibytes, median},
-    load::{Load, accepted_p99},
+    load::{Load, Placed, accepted_p99},
 };
 
 /// Options of `soak`.
@@ -45,29 +45,34 @@ struct Minute {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Selects the shipping latency by the minute of acceptance. The warm-up orders of [`Load::start`] are not in
+/// Selects the shipping latency by the minute of placement. The warm-up orders of [`Load::start`] are not in
 /// `bench.placed`, so they do not count.
 const SHIPPED_BY_MINUTE: &str = "
-    SELECT string_agg(concat_ws(',', minute, p50, p99), ';' ORDER BY minute) FROM (
-        SELECT floor(extract(epoch FROM answered - first) / 60)::int AS minute,
+    SELECT string_agg(concat_ws(',', p50, p99), ';' ORDER BY part) FROM (
+        SELECT part,
                round(1000 * extract(epoch FROM percentile_disc(0.5) WITHIN GROUP (ORDER BY at - answered)), 1) AS p50,
                round(1000 * extract(epoch FROM percentile_disc(0.99) WITHIN GROUP (ORDER BY at - answered)), 1) AS p99
-        FROM bench.placed JOIN bench.shipped USING (order_id), (SELECT min(answered) AS first FROM bench.placed) AS began
-        GROUP BY 1) AS minutes";
+        FROM bench.placed JOIN bench.shipped USING (order_id) GROUP BY part) AS minutes";
 
 /// Measures, prints one line per minute, and writes them to `soak.csv`.
 pub async fn run(arguments: Arguments) -> io::Result<()> {
     let mut load = Load::start().await;
     let mut minutes = Vec::new();
+    let mut latest = Vec::new();
     println!("minute  placed  accepted p99 ms   open  front end MiB  worker MiB  dead rows  database MiB");
     for number in 1..=arguments.minutes {
-        let minute = one_minute(&mut load, arguments.rate).await?;
+        // Orders are noted while those of the next minute are placed, so that the rate has no gaps.
+        let (placed, noted) = join!(load.place(arguments.rate, MINUTE), record(&load, number - 1, &latest));
+        noted?;
+        let minute = figures(&mut load, &placed).await;
+        latest = placed;
         let Minute { placed, accepted_p99, open, web_mib, worker_mib, dead_rows, database_mib } = minute;
         println!(
             "{number:>6}  {placed:>6}  {accepted_p99:>15.1}  {open:>5}  {web_mib:>13.1}  {worker_mib:>10.1}  {dead_rows:>9}  {database_mib:>12}"
         );
         minutes.push(minute);
     }
+    record(&load, arguments.minutes, &latest).await?;
     load.until_shipped().await;
     let shipped = shipped_by_minute(&load).await;
     fs::create_dir_all(&arguments.out)?;
@@ -78,24 +83,26 @@ pub async fn run(arguments: Arguments) -> io::Result<()> {
     Ok(())
 }
 
-async fn one_minute(load: &mut Load, rate: f64) -> io::Result<Minute> {
+/// Writes when these orders were accepted, and removes the mails sent so far.
+async fn record(load: &Load, minute: u32, placed: &[Placed]) -> io::Result<()> {
+    load.note(minute, placed).await;
     let mails = load.shop.mail_directory();
-    let removing = spawn_blocking(move || remove_mails(&mails));
-    let placed = load.place(rate, MINUTE).await;
-    removing.await??;
-    load.note(&placed).await;
+    spawn_blocking(move || remove_mails(&mails)).await?
+}
+
+async fn figures(load: &mut Load, placed: &[Placed]) -> Minute {
     let query = "SELECT sum(n_dead_tup)::bigint FROM pg_stat_user_tables";
     let dead_rows = load.shop.number(query).await;
     let database_mib = load.shop.number("SELECT pg_database_size(current_database()) >> 20").await;
-    Ok(Minute {
+    Minute {
         placed: placed.len(),
-        accepted_p99: accepted_p99(&placed),
+        accepted_p99: accepted_p99(placed),
         open: load.open().await,
         web_mib: mebibytes(load.shop.webs(), "VmRSS"),
         worker_mib: mebibytes(load.shop.workers(), "VmRSS"),
         dead_rows,
         database_mib,
-    })
+    }
 }
 
 /// Removes the mails written so far. Shops under test write them to memory, which half an hour's mails would fill. Mails
@@ -115,7 +122,7 @@ fn remove_mails(directory: &Path) -> io::Result<()> {
 async fn shipped_by_minute(load: &Load) -> Vec<(f64, f64)> {
     let rows = load.shop.text(SHIPPED_BY_MINUTE).await;
     let row = |row: &str| {
-        let mut fields = row.split(',').skip(1);
+        let mut fields = row.split(',');
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
     rows.split(';').filter_map(row).collect()
