@@ -117,7 +117,7 @@ fn remove_mails(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns, for the orders accepted in each minute, the median and the 99th percentile from the answer 202 to shipped,
+/// Returns, for the orders placed in each minute, the median and the 99th percentile from the answer 202 to shipped,
 /// in milliseconds.
 async fn shipped_by_minute(load: &Load) -> Vec<(f64, f64)> {
     let rows = load.shop.text(SHIPPED_BY_MINUTE).await;
