@@ -25,7 +25,8 @@ pub use closing::Left;
 /// Short enough for a test to wait for a retry, long enough for the retry to be observable.
 const RETRY_DELAYS: &str = "200ms,1s";
 
-/// For tests in which many attempts fail and the retries must not be exhausted.
+/// For tests in which many attempts fail and the retries must not be exhausted. As many as the default: more than the
+/// five unanswered calls after which an unavailable provider costs no further attempts.
 const MANY_RETRY_DELAYS: &str = "200ms,1s,2s,4s,8s,16s";
 
 /// A test's own shop: database, virtual host, directory and processes.
@@ -56,10 +57,15 @@ impl Shop {
         Self::open_on(Servers::from_env(), RETRY_DELAYS).await
     }
 
-    /// Like [`Shop::open`], with a Stripe-like payment provider instead of the simulated one, and with enough
-    /// retries for a test that makes the provider fail.
+    /// Like [`Shop::open`], but with enough retries for a test in which a provider is unavailable to a few messages:
+    /// they could be dead-lettered before the circuit breaker opens.
+    pub async fn open_with_many_retries() -> Self {
+        Self::open_on(Servers::from_env(), MANY_RETRY_DELAYS).await
+    }
+
+    /// Like [`Shop::open_with_many_retries`], with a Stripe-like payment provider instead of the simulated one.
     pub async fn open_with_stripe() -> Self {
-        let mut shop = Self::open_on(Servers::from_env(), MANY_RETRY_DELAYS).await;
+        let mut shop = Self::open_with_many_retries().await;
         shop.stripe = Some(Stripe::start().await);
         shop
     }

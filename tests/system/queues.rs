@@ -1,7 +1,7 @@
 //! `orderflow queues`: the backlog, the rate, and the number of processes needed, per queue.
 
 use orderflow_service::broker::names;
-use orderflow_tests::{Ended, Proxy, Servers, Shop, VISA, run, until};
+use orderflow_tests::{Ended, Proxy, Shop, VISA, run, until};
 use orderflow_worker::roster;
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
@@ -147,8 +147,7 @@ async fn backlog_and_rates_are_reported() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn queue_of_an_unavailable_provider_is_paused_and_needs_no_more_workers() {
-    // Enough attempts for the events that fail before the circuit breaker opens.
-    let mut shop = Shop::open_on(Servers::from_env(), "1s,2s,4s,8s,16s,32s").await;
+    let mut shop = Shop::open_with_many_retries().await;
     let web = shop.start_web().await;
     let wire = Proxy::to(&shop.database_url()).await;
     let ledger = wire.through(&shop.database_url()).to_string();

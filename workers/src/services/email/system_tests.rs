@@ -41,10 +41,10 @@ async fn starttls_comes_before_the_password() {
 }
 
 /// A man in the middle can remove the offer of STARTTLS or present its own certificate. Neither yields a
-/// password or a mail, and no mail is given up: mails wait as for an unavailable server, with all their attempts.
+/// password or a mail, and no mail is given up: mails wait as for an unavailable server.
 #[tokio::test(flavor = "multi_thread")]
 async fn mails_wait_without_trusted_encryption() {
-    let mut shop = Shop::open().await;
+    let mut shop = Shop::open_with_many_retries().await;
     let web = shop.start_web().await;
     let sink = SmtpSink::start(0).await;
     let trusted = shop.mail_directory().with_extension("pem");
@@ -76,7 +76,7 @@ async fn mails_wait_without_trusted_encryption() {
 /// an invalid one.
 #[tokio::test(flavor = "multi_thread")]
 async fn mail_server_is_verified_by_a_private_ca() {
-    let mut shop = Shop::open().await;
+    let mut shop = Shop::open_with_many_retries().await;
     let web = shop.start_web().await;
     let (sink, ours) = (SmtpSink::start(0).await, Authority::new("Ours"));
     let trusted = shop.mail_directory().with_extension("pem");
