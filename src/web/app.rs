@@ -4,7 +4,10 @@ use orderflow_order::{placing::Placing, token::OrderLinks};
 use orderflow_service::{broker::Relay, store::Database};
 use tokio_util::sync::CancellationToken;
 
-use super::{broker_health::BrokerHealth, live::Live, queue_forecast::QueueForecast, rate_limit::RateLimit};
+use super::{
+    broker_health::BrokerHealth, live::Live, products::EncodedCatalogue, queue_forecast::QueueForecast,
+    rate_limit::RateLimit,
+};
 
 /// The state of the front end; one per process.
 pub struct App {
@@ -14,6 +17,8 @@ pub struct App {
     pub database: Database,
     /// Accepts orders.
     pub placing: Placing,
+    /// The answer to `GET /products`.
+    pub encoded_catalogue: EncodedCatalogue,
     /// Limits how fast one client may place orders; `None`: no limit.
     pub rate_limit: Option<RateLimit>,
     /// Publishes events from the outbox.

@@ -22,7 +22,7 @@ use orderflow_service::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    app::App, broker_health::BrokerHealth, client::Clients, live::Live, open_files, pages,
+    app::App, broker_health::BrokerHealth, client::Clients, live::Live, open_files, pages, products::EncodedCatalogue,
     queue_forecast::QueueForecast, rate_limit::RateLimit, request_id, routes::routes,
 };
 
@@ -143,6 +143,7 @@ fn start(
     App {
         links,
         placing: Placing::start(database.clone(), relay.clone(), charged_by, config.admission, background),
+        encoded_catalogue: EncodedCatalogue::default(),
         rate_limit: config
             .rate_limit
             .map(|limit| RateLimit::start(limit, Clients::new(&config.front_end.trusted_proxies), background.clone())),

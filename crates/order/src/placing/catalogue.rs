@@ -97,7 +97,7 @@ async fn refresh(
         match read(&database).await {
             Ok(products) => {
                 failing = false;
-                current.send_replace(Some(Arc::new(Catalogue::new(products).charged_by(charged_by))));
+                replace(&current, products, charged_by);
             }
             Err(error) => {
                 // The gate already logs that the database is unavailable.
@@ -114,6 +114,17 @@ async fn refresh(
             return;
         }
     }
+}
+
+/// Keeps the current copy if nothing changed, so that what was derived from it stays valid.
+fn replace(current: &watch::Sender<Option<Arc<Catalogue>>>, products: Vec<Product>, charged_by: PaymentKind) {
+    current.send_if_modified(|current| {
+        let changed = current.as_ref().is_none_or(|current| current.products != products);
+        if changed {
+            *current = Some(Arc::new(Catalogue::new(products).charged_by(charged_by)));
+        }
+        changed
+    });
 }
 
 async fn read(database: &Database) -> Result<Vec<Product>, StoreError> {
