@@ -209,9 +209,9 @@ impl Management {
             #[serde(default)]
             online: Vec<String>,
         }
-        // RabbitMQ 3.10 writes `online` twice for a while, which only a `Value` accepts.
-        let path = format!("queues/{}?columns=name,members,online", self.vhost());
-        let mut queues: Vec<Members> = serde_json::from_value(self.get(&path).await?)?;
+        // Without statistics: those of RabbitMQ 3.10 repeat what was online minutes ago.
+        let path = format!("queues/{}?disable_stats=true&columns=name,members,online", self.vhost());
+        let mut queues: Vec<Members> = self.get(&path).await?;
         queues.retain(|queue| !queue.members.is_empty() && queue.online.len() * 2 <= queue.members.len());
         Ok(queues.into_iter().map(|queue| queue.name).collect())
     }
