@@ -311,6 +311,7 @@ async fn recreate_unreadable(world: &mut World) {
 
 /// Returns the work queues and retry queues that are online on no node.
 async fn offline(world: &World) -> Vec<String> {
+    // Without statistics: those of RabbitMQ 3.10 repeat what was online minutes ago.
     let queues = world.shop.manage(Method::GET, "queues/{vhost}?disable_stats=true&columns=name,online").await;
     let queues = queues.as_array().expect("a list").iter();
     let offline = queues.filter(|queue| queue["online"].as_array().is_some_and(Vec::is_empty));

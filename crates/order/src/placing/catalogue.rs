@@ -130,3 +130,24 @@ fn replace(current: &watch::Sender<Option<Arc<Catalogue>>>, products: Vec<Produc
 async fn read(database: &Database) -> Result<Vec<Product>, StoreError> {
     database.run(ANSWER_WITHIN, async |connection| catalogue::products(connection).await).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mug(price: i64) -> Product {
+        let (sku, name, currency) = ("MUG-BLUE".to_owned(), "Blue mug".to_owned(), "EUR".to_owned());
+        Product { sku, name, price, currency, available: 5 }
+    }
+
+    #[test]
+    fn copy_is_kept_until_a_product_changes() {
+        let (sender, receiver) = watch::channel(None);
+        let copies = [1499, 1499, 1750].map(|price| {
+            replace(&sender, vec![mug(price)], PaymentKind::default());
+            receiver.borrow().clone().expect("there is a copy")
+        });
+        assert!(Arc::ptr_eq(&copies[0], &copies[1]));
+        assert_eq!(copies[2].products(), [mug(1750)]);
+    }
+}
